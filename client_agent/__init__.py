@@ -1,0 +1,1 @@
+"""Everything a site runs: read, train, pack, send; receive, admit, synthesise, fit, revoke."""

@@ -1,0 +1,70 @@
+"""The agent's faults, grouped by who must act. Each has one exit code and a stable identifier."""
+
+from ff_protocol.errors import ExitCode, FederatedFactoryError
+
+
+class AgentError(FederatedFactoryError):
+    """Base of every foreseeable fault of `ff-agent`."""
+
+
+class UsageError(AgentError):
+    """The command was called with arguments that cannot work together."""
+
+    exit_code = ExitCode.USAGE
+    error_code = "usage"
+
+
+class DataError(AgentError):
+    """The images or labels given cannot be used: the site's data scientist must act."""
+
+    exit_code = ExitCode.DATA
+    error_code = "data"
+
+
+class TrainingError(AgentError):
+    """Training cannot go on (for example a loss that is not finite)."""
+
+    exit_code = ExitCode.DATA
+    error_code = "training"
+
+
+class NetworkError(AgentError):
+    """The coordinator cannot be reached or the connection broke: nothing is lost, run again."""
+
+    exit_code = ExitCode.NETWORK
+    error_code = "network"
+
+
+class IdentityError(AgentError):
+    """This site's or a peer's identity does not hold (certificate, invitation, federation)."""
+
+    exit_code = ExitCode.IDENTITY
+    error_code = "identity"
+
+
+class RefusedError(AgentError):
+    """A foreign object was refused; the message says by which rule."""
+
+    exit_code = ExitCode.REFUSED
+    error_code = "refused"
+
+
+class NotReadyError(AgentError):
+    """An earlier step is missing; the hint names the command to run first."""
+
+    exit_code = ExitCode.NOT_READY
+    error_code = "not_ready"
+
+
+class ResourceError(AgentError):
+    """Disk, memory or another local resource ran out."""
+
+    exit_code = ExitCode.RESOURCES
+    error_code = "resources"
+
+
+class WaitTimeoutError(AgentError):
+    """What was waited for did not come in the time given."""
+
+    exit_code = ExitCode.TIMEOUT
+    error_code = "timeout"

@@ -1,0 +1,6 @@
+"""The contract between a site's agent and the coordinator: formats, names, limits, trust rules.
+
+Both sides import this package and never each other. It needs no numerical library.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,86 @@
+"""JSON in and out: canonical bytes for what is hashed or signed, strict bounded parsing of the rest.
+
+`loads(dumps(value)) == value` for every value of JSON types whose integers fit 53 bits.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+import rfc8785
+
+from ff_protocol.errors import MalformedError
+from ff_protocol.limits import MAX_JSON_DEPTH
+
+
+def dumps(value: Any) -> bytes:
+    """Serialise to the JSON Canonicalization Scheme (RFC 8785): one value, one byte string.
+
+    Raises:
+        MalformedError: the value has no canonical form (NaN, integers beyond 53 bits, ...).
+    """
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        raise MalformedError(f"value has no canonical JSON form: {error}") from error
+
+
+def loads(data: bytes, *, max_bytes: int, what: str = "document") -> Any:
+    """Parse JSON from an untrusted party.
+
+    Refuses more than `max_bytes`, invalid UTF-8, duplicate keys, NaN and infinities, and nesting
+    deeper than `MAX_JSON_DEPTH`.
+
+    Raises:
+        MalformedError: with the reason.
+    """
+    if len(data) > max_bytes:
+        raise MalformedError(f"{what}: {len(data)} bytes, at most {max_bytes} are accepted")
+    if _depth(data) > MAX_JSON_DEPTH:
+        raise MalformedError(f"{what}: nested deeper than {MAX_JSON_DEPTH}")
+    try:
+        return json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
+        )
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"{what}: not valid JSON ({error})") from error
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of `data` as 64 lower-case hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _depth(data: bytes) -> int:
+    """Upper bound of the nesting depth, counted on raw bytes so that nothing is allocated."""
+    depth = deepest = 0
+    inside_string = escaped = False
+    for byte in data:
+        if inside_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                inside_string = False
+        elif byte == 0x22:
+            inside_string = True
+        elif byte in (0x5B, 0x7B):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in (0x5D, 0x7D):
+            depth -= 1
+    return deepest
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"duplicate key {key!r}")
+        result[key] = value
+    return result
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

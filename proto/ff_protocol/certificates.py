@@ -1,0 +1,261 @@
+"""Making keys, requests and certificates (RFC 5280): ECDSA P-256 throughout.
+
+The chain is root -> issuing CA -> leaf. The root key is needed only to make the issuing CA, so it
+can be taken offline; the issuing key signs leaves. Every leaf names exactly one party in a URI
+SAN and has exactly one purpose, so that a TLS certificate cannot stand in for a signing one.
+"""
+
+import datetime as dt
+import ipaddress
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ff_protocol.errors import MalformedError
+from ff_protocol.names import Identity
+
+ROOT_LIFETIME = dt.timedelta(days=7305)
+ISSUING_LIFETIME = dt.timedelta(days=5479)
+SIGNING_LIFETIME = dt.timedelta(days=3653)
+"""Signing certificates outlast the modules' retention: verifiers check validity at present time."""
+TLS_LIFETIME = dt.timedelta(days=397)
+BACKDATE = dt.timedelta(minutes=5)
+"""Tolerated clock difference between the authority and a verifier."""
+
+
+class Purpose(Enum):
+    """What a leaf may be used for: exactly one extended key usage each."""
+
+    TLS_SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+    TLS_CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
+    SIGNING = ExtendedKeyUsageOID.CODE_SIGNING
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A private key with its certificate chain, leaf first, without the root."""
+
+    key: ec.EllipticCurvePrivateKey
+    chain: tuple[x509.Certificate, ...]
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The certificate of `key`."""
+        return self.chain[0]
+
+
+def make_key() -> ec.EllipticCurvePrivateKey:
+    """Make a new ECDSA P-256 private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Serialise a private key as unencrypted PKCS#8 PEM: write it with mode 0600 only."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Load a private key written by `key_to_pem`.
+
+    Raises:
+        MalformedError: not an unencrypted ECDSA P-256 key.
+    """
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise MalformedError("not a readable private key") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise MalformedError("a private key must be ECDSA P-256")
+    return key
+
+
+def chain_to_pem(chain: tuple[x509.Certificate, ...]) -> bytes:
+    """Serialise certificates, leaf first."""
+    return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in chain)
+
+
+def chain_from_pem(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """Parse one to four PEM certificates.
+
+    Raises:
+        MalformedError: none, too many, or unreadable.
+    """
+    try:
+        chain = tuple(x509.load_pem_x509_certificates(pem))
+    except ValueError as error:
+        raise MalformedError("not a readable certificate") from error
+    if not 1 <= len(chain) <= 4:
+        raise MalformedError(f"{len(chain)} certificates in one chain, 1 to 4 are accepted")
+    return chain
+
+
+def make_root(name: str, now: dt.datetime) -> Credential:
+    """Make a federation's self-signed root."""
+    key = make_key()
+    subject = _name(f"{name} root")
+    certificate = (
+        _builder(subject, subject, key.public_key(), now, ROOT_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+        .add_extension(_usage(ca=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Credential(key, (certificate,))
+
+
+def make_issuing(root: Credential, name: str, now: dt.datetime) -> Credential:
+    """Make the CA that signs leaves, under `root`."""
+    key = make_key()
+    certificate = (
+        _builder(
+            _name(f"{name} issuing"), root.leaf.subject, key.public_key(), now, ISSUING_LIFETIME
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(ca=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_authority_key(root.leaf), critical=False)
+        .sign(root.key, hashes.SHA256())
+    )
+    return Credential(key, (certificate,))
+
+
+def issue_leaf(
+    issuing: Credential,
+    public_key: ec.EllipticCurvePublicKey,
+    identity: Identity,
+    purpose: Purpose,
+    *,
+    now: dt.datetime,
+    lifetime: dt.timedelta,
+    hosts: tuple[str, ...] = (),
+) -> tuple[x509.Certificate, ...]:
+    """Sign a leaf for `identity` and `purpose`.
+
+    Args:
+        issuing: the issuing CA.
+        public_key: the party's key; its private half never leaves the party.
+        identity: goes into the URI SAN, and its site id (or role) into the common name.
+        purpose: the only extended key usage.
+        now: start of validity, less `BACKDATE`.
+        lifetime: end of validity, capped at the issuing CA's own.
+        hosts: DNS names and IP addresses of a TLS server.
+
+    Returns:
+        The chain, leaf first, without the root.
+    """
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(str(identity))]
+    names += [_host_name(host) for host in hosts]
+    lifetime = min(lifetime, issuing.leaf.not_valid_after_utc - now)
+    certificate = (
+        _builder(
+            _name(identity.site_id or identity.role),
+            issuing.leaf.subject,
+            public_key,
+            now,
+            lifetime,
+        )
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose.value]), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(_authority_key(issuing.leaf), critical=False)
+        .sign(issuing.key, hashes.SHA256())
+    )
+    return (certificate, *issuing.chain)
+
+
+def make_request(key: ec.EllipticCurvePrivateKey, common_name: str) -> bytes:
+    """Make a PKCS#10 certificate request (RFC 2986) in PEM, proving possession of `key`."""
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(_name(common_name))
+        .sign(key, hashes.SHA256())
+    )
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
+def request_public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
+    """Return the key of a certificate request whose self-signature holds.
+
+    Raises:
+        MalformedError: unreadable, wrong key type, or the signature does not hold.
+    """
+    try:
+        request = x509.load_pem_x509_csr(pem)
+        valid = request.is_signature_valid
+        key = request.public_key()
+    except (ValueError, InvalidSignature) as error:
+        raise MalformedError("not a readable certificate request") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise MalformedError("a certificate request must be for an ECDSA P-256 key")
+    if not valid:
+        raise MalformedError("the certificate request does not prove possession of its key")
+    return key
+
+
+def root_fingerprint(root: x509.Certificate) -> str:
+    """Return the SHA-256 of the root certificate (DER), as people compare it out of band."""
+    return root.fingerprint(hashes.SHA256()).hex()
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Federated Factory"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64]),
+        ]
+    )
+
+
+def _host_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    now: dt.datetime,
+    lifetime: dt.timedelta,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + lifetime)
+    )
+
+
+def _authority_key(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,116 @@
+"""Who may speak: certificate rules without any I/O.
+
+A leaf is trusted for one purpose if its chain ends at the federation's root, every certificate is
+within its dates, its only extended key usage is that purpose, and its only URI SAN names a party
+of this federation. (The stock model verifier checks neither dates nor purpose nor identity.)
+"""
+
+import datetime as dt
+
+from cryptography import x509
+from cryptography.x509 import verification
+
+from ff_protocol.certificates import Purpose, root_fingerprint
+from ff_protocol.errors import MalformedError, UntrustedError
+from ff_protocol.names import Identity, Role
+
+
+class TrustRoot:
+    """A federation's root certificate and its id."""
+
+    def __init__(self, root: x509.Certificate, federation_id: str) -> None:
+        """Pin `root` as the only anchor of `federation_id`."""
+        self.certificate = root
+        self.federation_id = federation_id
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the root certificate in hexadecimal."""
+        return root_fingerprint(self.certificate)
+
+    def verify(
+        self,
+        chain: tuple[x509.Certificate, ...],
+        purpose: Purpose,
+        role: Role,
+        *,
+        at: dt.datetime,
+    ) -> Identity:
+        """Return the identity behind `chain` (leaf first).
+
+        Args:
+            chain: leaf and intermediates, from an untrusted party.
+            purpose: the use that is being made of the leaf.
+            role: the kind of party expected.
+            at: the time at which every certificate must be valid (time-zone aware).
+
+        Raises:
+            UntrustedError: with the rule that failed.
+        """
+        leaf = chain[0]
+        try:
+            self._verifier(at).verify(leaf, list(chain[1:]))
+        except verification.VerificationError as error:
+            raise UntrustedError(f"certificate refused: {_reason(leaf, at, error)}") from error
+        identity = leaf_identity(leaf, purpose)
+        if identity.federation_id != self.federation_id:
+            raise UntrustedError(
+                f"certificate of another federation: {identity.federation_id}, "
+                f"this is {self.federation_id}"
+            )
+        if identity.role != role:
+            raise UntrustedError(f"certificate of a {identity.role}, a {role}'s is needed")
+        return identity
+
+    def _verifier(self, at: dt.datetime) -> verification.ClientVerifier:
+        # Purpose and identity are checked by leaf_identity: the library's ready-made
+        # profiles know TLS clients and servers only.
+        leaf_policy = verification.ExtensionPolicy.permit_all().require_present(
+            x509.SubjectAlternativeName, verification.Criticality.AGNOSTIC, None
+        )
+        return (
+            verification.PolicyBuilder()
+            .store(verification.Store([self.certificate]))
+            .time(at)
+            .max_chain_depth(2)
+            .extension_policies(
+                ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(),
+                ee_policy=leaf_policy,
+            )
+            .build_client_verifier()
+        )
+
+
+def leaf_identity(leaf: x509.Certificate, purpose: Purpose) -> Identity:
+    """Read the identity of a leaf and check that it is for `purpose` alone. Checks no signature.
+
+    Raises:
+        UntrustedError: a CA certificate, another purpose, or not exactly one URI SAN of ours.
+    """
+    try:
+        extensions = leaf.extensions
+        usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+        key_usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as error:
+        raise UntrustedError(f"certificate lacks a needed extension: {error}") from error
+    if constraints.ca or not key_usage.digital_signature:
+        raise UntrustedError("certificate is not a leaf for signatures")
+    if list(usage) != [purpose.value]:
+        raise UntrustedError(f"certificate is not for {purpose.name.lower().replace('_', ' ')}")
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if len(uris) != 1:
+        raise UntrustedError(f"certificate names {len(uris)} parties, exactly one is needed")
+    try:
+        return Identity.from_urn(uris[0])
+    except MalformedError as error:
+        raise UntrustedError(error.message) from error
+
+
+def _reason(leaf: x509.Certificate, at: dt.datetime, error: Exception) -> str:
+    if at > leaf.not_valid_after_utc:
+        return f"it expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    if at < leaf.not_valid_before_utc:
+        return f"it is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    return str(error)

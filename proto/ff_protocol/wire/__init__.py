@@ -1,0 +1,1 @@
+"""Generated from relay.proto by `make proto`; not edited by hand."""
