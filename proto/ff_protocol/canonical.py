@@ -1,4 +1,4 @@
-"""JSON in and out: canonical bytes for what is hashed or signed, strict bounded parsing of the rest.
+"""JSON in and out: canonical bytes for what is hashed or signed, bounded parsing of the rest.
 
 `loads(dumps(value)) == value` for every value of JSON types whose integers fit 53 bits.
 """
