@@ -1,0 +1,1 @@
+"""Train a small diffusion generator of one class, and sample from it."""

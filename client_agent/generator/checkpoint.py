@@ -1,0 +1,65 @@
+"""Checkpoints of a training run: whole or absent, data only, and never trusted blindly.
+
+A checkpoint holds tensors and plain values and is read with `weights_only=True`, so that reading
+one runs no code. It belongs to one run, named by a fingerprint of recipe, seed and images; one
+that is damaged or belongs to another run is passed over with a reason instead of ending the run.
+"""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from client_agent.generator.presets import Preset
+from ff_protocol.files import write_atomically
+
+FORMAT = "federated-factory/generator-checkpoint/1"
+_KEYS = frozenset(
+    {"format", "fingerprint", "step", "seconds", "loss", "network", "average", "optimiser"}
+)
+
+
+def run_fingerprint(preset: Preset, seed: int, images: NDArray[np.uint8]) -> str:
+    """Return hex SHA-256 over what decides a run except its budget, which may be extended."""
+    digest = hashlib.sha256()
+    recipe = {"format": FORMAT, "preset": preset.to_dict(), "seed": seed}
+    digest.update(json.dumps(recipe, sort_keys=True).encode())
+    digest.update(repr(images.shape).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` atomically, readable by its owner only (it may reveal training images).
+
+    Raises:
+        StorageError: the disk is full or not writable; the previous checkpoint is intact.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_atomically(path, buffer.getvalue(), mode=0o600)
+
+
+def load_checkpoint(path: Path, fingerprint: str) -> tuple[dict[str, Any] | None, str | None]:
+    """Read a checkpoint of the run named `fingerprint`.
+
+    Returns:
+        (state, None), or (None, why it is passed over), or (None, None) where there is none.
+    """
+    if not path.exists():
+        return None, None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reports damage through a dozen unrelated types
+        reason = type(error).__name__
+        return None, f"checkpoint {path.name} passed over: damaged or not ours ({reason})"
+    if not isinstance(state, dict) or not state.keys() >= _KEYS or state["format"] != FORMAT:
+        return None, f"checkpoint {path.name} passed over: not a checkpoint of this version"
+    if state["fingerprint"] != fingerprint:
+        return None, f"checkpoint {path.name} passed over: other images, preset or seed"
+    return state, None

@@ -1,0 +1,410 @@
+"""The training loop of one class's generator: budgeted, resumable, and the same bits when resumed.
+
+Read `train_generator` from top to bottom. Each step draws its randomness from (seed, step) alone,
+so a run that was stopped and resumed under a budget of steps ends with the weights of one that was
+never stopped (same machine, same thread count). Under a budget of seconds the learning rate follows
+the clock, which no two runs share.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from client_agent.errors import DataError, ResourceError, TrainingError, UsageError
+from client_agent.generator.checkpoint import load_checkpoint, run_fingerprint, save_checkpoint
+from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
+from client_agent.generator.presets import Preset
+from client_agent.generator.sampler import preset_table, sample
+
+# Below this a generator can only replay its training images, and a class mean is nearly a patient.
+MIN_IMAGES_PER_CLASS = 16
+CHECKPOINT_EVERY_SECONDS = 60.0
+_PROGRESS_EVERY_SECONDS = 0.25
+_LOSS_MEMORY = 0.98
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When training ends: after `seconds` of training, or `steps`, whichever comes first.
+
+    Time spent before an interruption counts. At least one must be given, above 0.
+    """
+
+    seconds: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [limit for limit in (self.seconds, self.steps) if limit is not None]
+        if not given or min(given) <= 0:
+            raise UsageError(
+                f"training budget of {self.seconds} s and {self.steps} steps",
+                hint="give seconds, steps or both, above 0",
+            )
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """Return how much of the budget is used up, 0 to 1."""
+        used = [0.0]
+        if self.seconds is not None:
+            used.append(seconds / self.seconds)
+        if self.steps is not None:
+            used.append(step / self.steps)
+        return min(1.0, max(used))
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """A moment of a run: what a progress bar shows.
+
+    Attributes:
+        step: steps done, over all resumed parts.
+        loss: smoothed denoising loss; about 1 before training.
+        images_per_second: training images a second since the last report.
+        seconds_elapsed: training time, over all resumed parts.
+        seconds_left: estimate of the time left.
+        fraction: share of the budget used, 0 to 1.
+    """
+
+    step: int
+    loss: float
+    images_per_second: float
+    seconds_elapsed: float
+    seconds_left: float
+    fraction: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedGenerator:
+    """A trained class, in memory.
+
+    Attributes:
+        preset: the recipe.
+        network: F with the averaged weights, on the processor, in eval mode.
+        mean_image: mu, float32 [C, H, W] in [-1, 1].
+        sigma_data: root mean square of the centred training images.
+        steps: training steps.
+        seconds: training time in seconds.
+        loss: smoothed loss at the end.
+        device: "cpu" or the GPU's name.
+        notices: remarks for the user, such as a checkpoint that was passed over.
+    """
+
+    preset: Preset
+    network: RawNetwork
+    mean_image: Tensor
+    sigma_data: float
+    steps: int
+    seconds: float
+    loss: float
+    device: str
+    notices: tuple[str, ...]
+
+
+def train_generator(
+    images: NDArray[np.uint8],
+    *,
+    preset: Preset,
+    seed: int,
+    budget: Budget,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+    checkpoint_every_seconds: float = CHECKPOINT_EVERY_SECONDS,
+) -> TrainedGenerator:
+    """Train the generator of one class.
+
+    Args:
+        images: uint8 [n, H, W, C], H == W == preset.image_size, C == preset.channels.
+        preset: network and recipe.
+        seed: decides initial weights, batches and noise.
+        budget: when to stop.
+        checkpoint: file to resume from and to keep up to date; a finished run's file makes the
+            next call return at once, and a larger budget carries on from it.
+        device: "cpu", "cuda" or "auto" (the GPU where there is one).
+        threads: processor threads for torch, process-wide; None leaves them as they are.
+        on_progress: called a few times a second, between steps.
+        checkpoint_every_seconds: how much work a crash may cost.
+
+    Raises:
+        DataError: too few images, or images that do not fit the preset.
+        TrainingError: the loss is not finite; the last good checkpoint stays.
+        ResourceError: out of GPU memory.
+        StorageError: the checkpoint cannot be written.
+        UsageError: the device is not there.
+        KeyboardInterrupt: passed on, after a checkpoint was written.
+    """
+    _check_images(images, preset)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    place = _choose_device(device)
+    data = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    mean_image, sigma_data = _statistics(data)
+
+    fingerprint = run_fingerprint(preset, seed, images)
+    notices: list[str] = []
+    state = None
+    if checkpoint is not None:
+        state, reason = load_checkpoint(checkpoint, fingerprint)
+        notices += [reason] if reason else []
+
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(_step_seed(seed, 0))
+        run = _Run(preset, place, mean_image, sigma_data, seed)
+        if state is not None:
+            run.restore(state)
+        with _interrupts_between_steps() as interrupted:
+            _loop(
+                run, data, budget, fingerprint, checkpoint, checkpoint_every_seconds,
+                on_progress, interrupted,
+            )  # fmt: skip
+    return TrainedGenerator(
+        preset=preset,
+        network=run.average.cpu().to(memory_format=torch.contiguous_format).eval(),
+        mean_image=mean_image,
+        sigma_data=sigma_data,
+        steps=run.step,
+        seconds=run.seconds,
+        loss=run.loss,
+        device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+        notices=tuple(notices),
+    )
+
+
+def sample_torch(
+    trained: TrainedGenerator, noise: NDArray[np.float32], device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Sample with torch: the reference that the exported module is compared with.
+
+    Args:
+        trained: the generator.
+        noise: unit normal, float32 [n, C, H, W].
+        device: where to compute.
+
+    Returns:
+        float32 [n, C, H, W] in [0, 1].
+    """
+    table = preset_table(trained.preset, trained.sigma_data)
+    start = torch.from_numpy(noise).to(device)
+    network = trained.network.to(device)
+    images = sample(network, table, trained.mean_image.to(device), start)
+    trained.network.cpu()
+    return images.cpu().numpy()
+
+
+class _Run:
+    """What changes while training: weights, their average, optimiser, step, clock, loss."""
+
+    def __init__(
+        self, preset: Preset, device: torch.device, mean_image: Tensor, sigma_data: float, seed: int
+    ) -> None:
+        self.preset, self.device, self.seed = preset, device, seed
+        self.mean_image = mean_image.to(device)
+        self.sigma_data = sigma_data
+        self.network = RawNetwork(preset).to(device, memory_format=torch.channels_last)
+        self.average = RawNetwork(preset).to(device, memory_format=torch.channels_last)
+        self.average.load_state_dict(self.network.state_dict())
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=preset.peak_lr,
+            betas=(0.9, preset.beta2),
+            weight_decay=preset.weight_decay,
+            fused=True,
+        )
+        self.autocast = preset.bf16 and _has_bf16(device)
+        self.step, self.seconds, self.loss = 0, 0.0, 1.0
+
+    def take_step(self, data: Tensor, fraction: float) -> None:
+        """Train on one batch; `fraction` of the budget has been used before it."""
+        preset = self.preset
+        torch.manual_seed(_step_seed(self.seed, self.step + 1))
+        batch = _draw_batch(len(data), preset.batch_size)
+        centred = data[batch].to(self.device).float() / 127.5 - 1 - self.mean_image
+        centred = centred.contiguous(memory_format=torch.channels_last)
+        sigma = draw_sigma(len(batch), preset, self.device)
+        noise = torch.randn_like(centred)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            loss = denoising_loss(self.network, centred, sigma, noise, self.sigma_data)
+        value = loss.item()
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {self.step + 1} (peak_lr {preset.peak_lr})",
+                hint="lower the preset's peak_lr; the last good checkpoint was kept",
+            )
+        loss.backward()
+        warm = min(1.0, (self.step + 1) / preset.warmup_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = preset.peak_lr * warm * (1.0 - fraction)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self._update_average()
+        memory = min(_LOSS_MEMORY, 1 - 1 / self.step)
+        self.loss = memory * self.loss + (1 - memory) * value
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Power-function average of weights, arXiv 2312.02696 equation 8."""
+        fresh = 1 - (1 - 1 / self.step) ** (self.preset.ema_gamma + 1)
+        torch._foreach_lerp_(
+            list(self.average.parameters()), list(self.network.parameters()), fresh
+        )
+
+    def state(self, fingerprint: str) -> dict[str, Any]:
+        """Tensors and plain values, enough to go on exactly."""
+        return {
+            "fingerprint": fingerprint,
+            "step": self.step,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Invert `state`."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.loss = float(state["loss"])
+
+
+def _loop(
+    run: _Run,
+    data: Tensor,
+    budget: Budget,
+    fingerprint: str,
+    checkpoint: Path | None,
+    checkpoint_every_seconds: float,
+    on_progress: Callable[[TrainingProgress], None] | None,
+    interrupted: threading.Event,
+) -> None:
+    """Step until the budget is used up, reporting and saving on the way."""
+    begun = time.monotonic() - run.seconds
+    saved_at = reported_at = run.seconds
+    saved_step = reported_step = run.step
+
+    def save() -> None:
+        nonlocal saved_at, saved_step
+        if checkpoint is not None and run.step != saved_step:
+            save_checkpoint(checkpoint, run.state(fingerprint))
+            saved_at, saved_step = run.seconds, run.step
+
+    def report(fraction: float) -> None:
+        nonlocal reported_at, reported_step
+        if on_progress is not None:
+            images = (run.step - reported_step) * run.preset.batch_size
+            rate = images / max(run.seconds - reported_at, 1e-9)
+            left = run.seconds * (1 - fraction) / fraction if fraction > 0 else 0.0
+            on_progress(TrainingProgress(run.step, run.loss, rate, run.seconds, left, fraction))
+        reported_at, reported_step = run.seconds, run.step
+
+    try:
+        while (fraction := budget.fraction(run.step, run.seconds)) < 1.0:
+            run.take_step(data, fraction)
+            run.seconds = time.monotonic() - begun
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+            if run.seconds - reported_at >= _PROGRESS_EVERY_SECONDS:
+                report(budget.fraction(run.step, run.seconds))
+            if run.seconds - saved_at >= checkpoint_every_seconds:
+                save()
+        report(1.0)
+        save()
+    except KeyboardInterrupt:
+        save()
+        raise
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"the GPU ran out of memory at step {run.step + 1} (batch {run.preset.batch_size})",
+            hint="choose a smaller preset or image size, or run with the device set to cpu",
+        ) from error
+
+
+@contextmanager
+def _interrupts_between_steps() -> Iterator[threading.Event]:
+    """Hold the first Ctrl-C until the running step is whole; a second one stops at once.
+
+    A step changes weights, average and optimiser one after the other: cut in the middle it would
+    leave a checkpoint that never existed in an undisturbed run.
+    """
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted  # signals only ever reach the main thread
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+
+    if not callable(before):  # ignored, or not installed from Python: leave it so
+        yield interrupted
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check_images(images: NDArray[np.uint8], preset: Preset) -> None:
+    shape = (preset.image_size, preset.image_size, preset.channels)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
+        raise DataError(
+            f"images are {images.dtype} {list(images.shape)}, expected uint8 [n, "
+            f"{', '.join(map(str, shape))}]",
+            hint="prepare the images with the federation's size and channels",
+        )
+    if len(images) < MIN_IMAGES_PER_CLASS:
+        raise DataError(
+            f"{len(images)} images are too few to train a generator",
+            hint=f"a class needs at least {MIN_IMAGES_PER_CLASS} images",
+        )
+
+
+def _choose_device(device: str) -> torch.device:
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device {device!r} is unknown", hint="choose auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device is usable", hint="run with the device set to cpu or auto")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _statistics(data: Tensor) -> tuple[Tensor, float]:
+    """Mean image (float32 [C, H, W]) and root mean square about it, in the units of [-1, 1]."""
+    pixels = data.double() / 127.5 - 1
+    mean_image = pixels.mean(0)
+    spread = float((pixels - mean_image).square().mean().sqrt())
+    # A class of identical images has no spread; the floor is half a grey level.
+    return mean_image.float(), max(spread, 1 / 255)
+
+
+def _draw_batch(count: int, size: int) -> Tensor:
+    """Indices without repeats inside a batch unless the class is smaller than the batch."""
+    rounds = -(-size // count)
+    return torch.cat([torch.randperm(count) for _ in range(rounds)])[:size]
+
+
+def _step_seed(seed: int, step: int) -> int:
+    """One independent 63-bit seed a step; step 0 is the initial weights."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,269 @@
+"""Write a trained generator as one ONNX file that holds the whole sampler.
+
+Whoever has `module.onnx` needs no knowledge of how it was made: unit noise in, images out. The
+network F is traced once by torch's exporter; an ONNX `Loop` round it then runs the solver's table
+(client_agent/generator/sampler.py). Three choices matter:
+
+- The weights sit inside the Loop's body. Captured from the outer graph they are no constants there,
+  runtimes cannot lay them out in advance, and sampling runs at 0.6 of the speed.
+- F's graph is traced from a network with random weights, and the trained ones are put in by name
+  afterwards. Nothing in the graph can then depend on the weights (no value-dependent folding), the
+  bytes follow from preset and weights alone, and a site with many classes traces once.
+- The tracer records source lines, paths and module names of this machine in every node. The module
+  is rebuilt from bare operators, so none of that leaves the site.
+"""
+
+import functools
+import itertools
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from client_agent.errors import TrainingError
+from client_agent.generator.network import RawNetwork
+from client_agent.generator.presets import Preset
+from client_agent.generator.sampler import SolverTable, preset_table
+from client_agent.generator.training import TrainedGenerator
+from ff_protocol.files import write_atomically
+
+OPSET = 18
+# The oldest file format that holds operator set 18: readable by every runtime that could run it.
+IR_VERSION = 8
+INPUT_NAME, OUTPUT_NAME = "noise", "image"
+_PRODUCER = "federated-factory"
+
+
+def export_module(trained: TrainedGenerator, path: Path, opset: int = OPSET) -> None:
+    """Write `trained` and its sampler to `path`, atomically.
+
+    The module takes `noise`, float32 [n, C, H, W] ~ N(0, I), and gives `image`, float32
+    [n, C, H, W] in [0, 1]; n is free. The same weights and software give the same bytes.
+
+    Args:
+        trained: the generator.
+        path: the file to write.
+        opset: version of the standard operator set.
+
+    Raises:
+        TrainingError: a weight is not finite.
+        StorageError: the disk refuses.
+    """
+    model = build_module(trained, opset)
+    write_atomically(path, model.SerializeToString(deterministic=True))
+
+
+def build_module(trained: TrainedGenerator, opset: int = OPSET) -> onnx.ModelProto:
+    """Return the module as a checked ONNX model; as `export_module`."""
+    weights = {
+        name: tensor.detach().float().contiguous().numpy()
+        for name, tensor in trained.network.state_dict().items()
+    }
+    for name, values in weights.items():
+        if not np.isfinite(values).all():
+            raise TrainingError(
+                f"weight {name} is not finite: this generator cannot be exported",
+                hint="train again with a lower peak_lr",
+            )
+    skeleton = onnx.ModelProto()
+    skeleton.CopyFrom(_traced_network(trained.preset, opset))
+    _fill_in(skeleton.graph, weights)
+    table = preset_table(trained.preset, trained.sigma_data)
+    graph = _sampler_graph(trained, skeleton.graph, table)
+    model = helper.make_model(
+        graph,
+        producer_name=_PRODUCER,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=IR_VERSION,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _sampler_graph(
+    trained: TrainedGenerator, network: onnx.GraphProto, table: SolverTable
+) -> onnx.GraphProto:
+    """noise -> z = start * noise -> Loop over the table -> clip((z + mu) / 2 + 1/2)."""
+    mu = trained.mean_image.numpy()[None]
+    nodes = [
+        helper.make_node("Mul", [INPUT_NAME, "start"], ["z_start"]),
+        helper.make_node("Sub", [INPUT_NAME, INPUT_NAME], ["estimate_start"]),
+        helper.make_node(
+            "Loop",
+            ["steps", "", "z_start", "estimate_start"],
+            ["z_end", "estimate_end"],
+            body=_loop_body(network, table, trained.preset),
+        ),
+        helper.make_node("Add", ["z_end", "mu"], ["signed"]),
+        helper.make_node("Mul", ["signed", "half"], ["halved"]),
+        helper.make_node("Add", ["halved", "half"], ["unit"]),
+        helper.make_node("Clip", ["unit", "zero", "one"], [OUTPUT_NAME]),
+    ]
+    constants = {
+        "start": np.float32(table.start),
+        "steps": np.int64(len(table.a)),
+        "mu": mu.astype(np.float32),
+        "half": np.float32(0.5),
+        "zero": np.float32(0.0),
+        "one": np.float32(1.0),
+    }
+    shape = ("n", trained.preset.channels, trained.preset.image_size, trained.preset.image_size)
+    return helper.make_graph(
+        nodes,
+        "sampler",
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, shape)],
+        [_tensor(name, value) for name, value in constants.items()],
+    )
+
+
+def _loop_body(network: onnx.GraphProto, table: SolverTable, preset: Preset) -> onnx.GraphProto:
+    """One solver step: (i, condition, z, d') -> (condition, next z, d), the weights inside.
+
+    The names of the network's own values start with `network`, so that none can clash.
+    """
+    columns = ("c_in", "c_noise", "c_skip", "c_out", "a", "b", "c")
+    nodes = [
+        helper.make_node("Gather", [f"table_{column}", "i"], [column], axis=0) for column in columns
+    ]
+    nodes += [
+        helper.make_node("Mul", ["z", "c_in"], [network.input[0].name]),
+        helper.make_node("Unsqueeze", ["c_noise", "axis_0"], [network.input[1].name]),
+        *network.node,
+        helper.make_node("Mul", ["z", "c_skip"], ["skipped"]),
+        helper.make_node("Mul", [network.output[0].name, "c_out"], ["predicted"]),
+        helper.make_node("Add", ["skipped", "predicted"], ["estimate"]),
+        helper.make_node("Mul", ["z", "a"], ["kept"]),
+        helper.make_node("Mul", ["estimate", "b"], ["moved"]),
+        helper.make_node("Mul", ["before", "c"], ["corrected"]),
+        helper.make_node("Add", ["kept", "moved"], ["first_order"]),
+        helper.make_node("Add", ["first_order", "corrected"], ["z_next"]),
+        helper.make_node("Identity", ["condition"], ["condition_next"]),
+    ]
+    tables = [
+        _tensor(f"table_{column}", getattr(table, column).astype(np.float32)) for column in columns
+    ]
+    shape = ("n", preset.channels, preset.image_size, preset.image_size)
+    image = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+    flag = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.BOOL, shape=[])
+    counter = helper.make_tensor_value_info("i", TensorProto.INT64, [])
+    return helper.make_graph(
+        nodes,
+        "step",
+        [counter, flag("condition"), image("z", shape=shape), image("before", shape=shape)],
+        [flag("condition_next"), image("z_next", shape=shape), image("estimate", shape=shape)],
+        [*network.initializer, *tables, _tensor("axis_0", np.array([0], np.int64))],
+    )
+
+
+def _tensor(name: str, value: Any) -> TensorProto:
+    return numpy_helper.from_array(np.asarray(value), name)
+
+
+def _fill_in(graph: onnx.GraphProto, weights: dict[str, NDArray[np.float32]]) -> None:
+    """Put trained weights into the traced graph: initialisers named `weight:<name>`."""
+    for tensor in graph.initializer:
+        if tensor.name.startswith("weight:"):
+            values = weights[tensor.name.removeprefix("weight:")]
+            tensor.raw_data = values.astype("<f4").tobytes()
+
+
+@functools.lru_cache(maxsize=4)
+def _traced_network(preset: Preset, opset: int) -> onnx.ModelProto:
+    """Trace F for `preset` with weights that are all different, and name its initialisers.
+
+    The exporter reshapes some weights into constants under names of its own (those of the group
+    normalisations), so initialisers are told apart by their values: each weight is filled with
+    numbers that occur nowhere else.
+
+    Returns:
+        a model whose learnt initialisers are named `weight:<name in state_dict>`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = RawNetwork(preset).eval()
+        for values in network.parameters():
+            torch.nn.init.normal_(values)
+    side = preset.image_size
+    example = (torch.zeros(2, preset.channels, side, side), torch.zeros(1))
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            network,
+            example,
+            dynamo=True,
+            external_data=False,
+            opset_version=opset,
+            input_names=["scaled", "c_noise"],
+            output_names=["raw"],
+            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=1 << 20)}, None),
+            verbose=False,
+        )
+    if program is None:
+        raise AssertionError("the exporter returned nothing")
+    return _renamed(program.model_proto, network)
+
+
+def _renamed(traced: onnx.ModelProto, network: RawNetwork) -> onnx.ModelProto:
+    """Keep operators, attributes and initialisers; drop every remark; number the names."""
+    known = {_content(values.numpy()): name for name, values in network.state_dict().items()}
+    names: dict[str, str] = {"": ""}
+    initialisers, unused = [], set(known.values())
+    for tensor in traced.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        weight = known.get(_content(array))
+        name = f"weight:{weight}" if weight else f"network_constant_{len(names)}"
+        unused.discard(weight or "")
+        names[tensor.name] = name
+        initialisers.append(_tensor(name, array))
+    if unused:
+        raise AssertionError(f"weights lost in the export: {sorted(unused)}")
+    counter = itertools.count()
+    for value in (*traced.graph.input, *(o for n in traced.graph.node for o in n.output)):
+        name = value if isinstance(value, str) else value.name
+        names.setdefault(name, f"network_{next(counter)}")
+    nodes = []
+    for node in traced.graph.node:
+        bare = onnx.NodeProto(
+            op_type=node.op_type,
+            input=[names[name] for name in node.input],
+            output=[names[name] for name in node.output],
+        )
+        for attribute in node.attribute:
+            bare.attribute.add().CopyFrom(attribute)
+            bare.attribute[-1].ClearField("doc_string")
+        nodes.append(bare)
+    renamed = onnx.ModelProto()
+    renamed.graph.node.extend(nodes)
+    renamed.graph.initializer.extend(initialisers)
+    for value in traced.graph.input:
+        renamed.graph.input.add(name=names[value.name])
+    for value in traced.graph.output:
+        renamed.graph.output.add(name=names[value.name])
+    return renamed
+
+
+def _content(array: NDArray[Any]) -> bytes:
+    """What stays the same when a weight is reshaped."""
+    return np.ascontiguousarray(array).tobytes()
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """The exporter warns about packages that it could use and we do not."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
