@@ -29,10 +29,15 @@ class TrainingError(AgentError):
 
 
 class NetworkError(AgentError):
-    """The coordinator cannot be reached or the connection broke: nothing is lost, run again."""
+    """The coordinator cannot be reached or the connection broke: nothing is lost, run again.
+
+    `transient` says whether waiting may help (a restart, a cut line) or someone must act (a name
+    that does not exist, a server that is not ours).
+    """
 
     exit_code = ExitCode.NETWORK
     error_code = "network"
+    transient = True
 
 
 class IdentityError(AgentError):

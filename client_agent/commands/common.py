@@ -1,0 +1,189 @@
+"""What every command shares: --home, --config, --json, --quiet, and how a command ends."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from client_agent.console import Console, execute
+from client_agent.home import Home
+
+if TYPE_CHECKING:
+    from client_agent.site import Site
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One invocation of a command: which home, and where to write."""
+
+    home: Home
+    console: Console
+
+    def site(self) -> "Site":
+        """Open the home."""
+        from client_agent.site import open_site
+
+        return open_site(self.home)
+
+
+def site_command(name: str) -> Callable[[Function], click.Command]:
+    """Make a click command of `function(call, **options)`; its docstring is the help."""
+
+    def decorate(function: Function) -> click.Command:
+        @click.pass_context
+        @functools.wraps(function)
+        def invoke(ctx: click.Context, **options: Any) -> None:
+            home = Home.locate(options.pop("home"))
+            config = options.pop("config")
+            console = Console(as_json=options.pop("as_json"), quiet=options.pop("quiet"))
+            call = Call(home, console)
+
+            def work() -> int | None:
+                _apply_config(ctx, options, config or home.config_file, required=bool(config))
+                result: int | None = function(call, **options)
+                return result
+
+            ctx.exit(execute(work, console))
+
+        command = click.command(name)(invoke)
+        command.params += _shared_options()
+        return command
+
+    return decorate
+
+
+def _shared_options() -> list[click.Parameter]:
+    path = click.Path(path_type=Path)
+    return [
+        click.Option(
+            ["--home"],
+            type=path,
+            help="This site's home [default: FF_HOME, else ~/.federated-factory].",
+        ),
+        click.Option(
+            ["--config"],
+            type=path,
+            help="YAML file with defaults for the options [default: config.yaml in the home].",
+        ),
+        click.Option(
+            ["--json", "as_json"], is_flag=True, help="One JSON document on standard output."
+        ),
+        click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no remarks."),
+    ]
+
+
+def _apply_config(
+    ctx: click.Context, options: dict[str, Any], path: Path, *, required: bool
+) -> None:
+    """Fill options that were not given from the configuration file: a flag beats the file."""
+    if not required and not path.is_file():
+        return
+    from client_agent.config import read_config
+
+    values = read_config(path)
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        unset = ctx.get_parameter_source(name) in (None, ParameterSource.DEFAULT)
+        if name in options and name in values and unset:
+            options[name] = parameter.type_cast_value(ctx, str(values[name]))
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """Turn a result dataclass into JSON values (paths become text)."""
+    result: dict[str, Any] = _plain(asdict(value))
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def needed(value: Any, option: str) -> Any:
+    """Return an option's value, or explain that it must be given."""
+    if value is None:
+        from client_agent.errors import UsageError
+
+        raise UsageError(
+            f"{option} is missing",
+            hint=f"give it on the command line, or set {option.lstrip('-').replace('-', '_')} "
+            "in config.yaml",
+        )
+    return value
+
+
+def data_options(function: Function) -> Function:
+    """Add the options that say where images are."""
+    path = click.Path(path_type=Path)
+    for option in (
+        click.option(
+            "--split",
+            type=click.Choice(["train", "val", "test"]),
+            help="Which split of an .npz file.",
+        ),
+        click.option(
+            "--labels", type=path, help="CSV with columns SOPInstanceUID (or path) and label."
+        ),
+        click.option(
+            "--data",
+            type=path,
+            help="DICOM tree, a folder per class of PNG/JPEG/TIFF, or MedMNIST-style .npz.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def train_options(function: Function) -> Function:
+    """Add the options of training."""
+    for option in (
+        click.option(
+            "--retrain", is_flag=True, help="Also classes that have a module or were revoked."
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where to train.",
+        ),
+        click.option("--threads", type=click.IntRange(1, 256), help="[default: all cores]"),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True),
+        click.option(
+            "--steps", type=click.IntRange(1), help="Training steps a class instead of a time."
+        ),
+        click.option("--budget", help="Training time a class: 90s, 10m, 1h30m [default: preset]."),
+        click.option(
+            "--classes", help="Only these classes of PATH, separated by commas [default: all]."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def wait_options(function: Function) -> Function:
+    """Add the options of waiting for others' modules."""
+    for option in (
+        click.option("--timeout", help="Stop waiting after this long: 30m, 24h [default: never]."),
+        click.option(
+            "--wait-for",
+            type=click.Choice(["classes", "sites"]),
+            default="classes",
+            show_default=True,
+            help="What --wait counts.",
+        ),
+        click.option(
+            "--wait", type=click.IntRange(1), help="Wait until so many classes or sites are here."
+        ),
+    ):
+        function = option(function)
+    return function

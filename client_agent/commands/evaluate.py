@@ -1,0 +1,39 @@
+"""`ff-agent evaluate`."""
+
+from pathlib import Path
+
+from client_agent.commands.common import Call, data_options, needed, plain, site_command
+
+
+@site_command("evaluate")
+@data_options
+def command(call: Call, data: Path | None, labels: Path | None, split: str | None) -> None:
+    """Measure the classifier on labelled images that no one trained on.
+
+    Reports accuracy, macro AUROC (one against the rest), macro F1 and recall per class. Classes
+    that the classifier does not know count as errors. Of an .npz file the test split is taken
+    unless --split says otherwise.
+    """
+    from client_agent.console import show_table
+    from client_agent.steps.evaluate import evaluate
+
+    evaluated = evaluate(
+        call.site(),
+        needed(data, "--data"),
+        labels=labels,
+        split=split or "test",
+        progress=call.console.progress,
+    )
+
+    def lines() -> None:
+        figures = evaluated.figures
+        print(
+            f"{evaluated.images} images: accuracy {figures['accuracy']:.4f}, "
+            f"macro AUROC {figures['auroc']:.4f}, macro F1 {figures['f1']:.4f}"
+        )
+        recall = figures["recall"]
+        show_table("", ["class", "recall"], [[name, f"{value:.3f}"] for name, value in recall.items()])  # fmt: skip  # noqa: E501
+        if evaluated.skipped:
+            print(f"{len(evaluated.skipped)} unreadable images skipped")
+
+    call.console.result(plain(evaluated), lines)

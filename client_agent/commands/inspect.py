@@ -1,0 +1,41 @@
+"""`ff-agent inspect`."""
+
+import click
+
+from client_agent.commands.common import Call, plain, site_command
+
+
+@site_command("inspect")
+@click.argument("module")
+def command(call: Call, module: str) -> int:
+    """Look closely at a module: card, files, signature, structure.
+
+    MODULE is a digest (8 digits or more), a class in this site's outbox, or a folder. Exits with 6
+    if a rule does not hold.
+    """
+    from ff_protocol.errors import ExitCode
+
+    from client_agent.steps.status import inspect
+
+    found = inspect(call.site(), module)
+
+    def lines() -> None:
+        card = found.card
+        generator, training = card["generator"], card["training"]
+        print(f"module {found.digest}")
+        print(f"class {card['class_name']} of {card['site_id']}, made {card['created_at']}")
+        print(
+            f"{generator['family']} {generator['preset']}, {generator['parameters']:,} parameters, "
+            f"{generator['sampler']} in {generator['sampler_steps']} steps"
+        )
+        print(
+            f"trained on {training['images']} images, {training['steps']} steps, "
+            f"{training['seconds']} s on {training['device']}"
+        )
+        for name, size in found.files.items():
+            print(f"  {name}: {size:,} bytes")
+        print(f"terms of use: {card['terms_of_use']}")
+        print(f"PROBLEM: {found.problem}" if found.problem else "every rule holds")
+
+    call.console.result(plain(found), lines)
+    return ExitCode.REFUSED if found.problem else ExitCode.OK

@@ -1,0 +1,39 @@
+"""From command-line values to the steps' option objects."""
+
+from pathlib import Path
+from typing import Any
+
+from ff_protocol.durations import parse_duration
+
+from client_agent.commands.common import needed
+from client_agent.steps.receive import WaitFor
+from client_agent.steps.train import TrainOptions
+
+
+def make_train_options(values: dict[str, Any]) -> TrainOptions:
+    """Build what `train` needs from the options of `data_options` and `train_options`."""
+    classes = values["classes"]
+    return TrainOptions(
+        data=Path(needed(values["data"], "--data")),
+        labels=values["labels"],
+        classes=tuple(part.strip() for part in classes.split(",")) if classes else None,
+        split=values["split"] or "train",
+        seconds=parse_duration(values["budget"]).total_seconds() if values["budget"] else None,
+        steps=values["steps"],
+        seed=values["seed"],
+        threads=values["threads"],
+        device=values["device"],
+        retrain=values["retrain"],
+    )
+
+
+def make_wait(values: dict[str, Any]) -> WaitFor | None:
+    """Build what `receive` waits for, None if it shall not wait."""
+    if values["wait"] is None:
+        return None
+    return WaitFor(values["wait"], values["wait_for"], timeout_of(values))
+
+
+def timeout_of(values: dict[str, Any]) -> float | None:
+    """Return the time limit in seconds, None if there is none."""
+    return parse_duration(values["timeout"]).total_seconds() if values["timeout"] else None

@@ -1,0 +1,42 @@
+"""`ff-agent run`."""
+
+from typing import Any
+
+from client_agent.commands.common import (
+    Call,
+    data_options,
+    plain,
+    site_command,
+    train_options,
+    wait_options,
+)
+
+
+@site_command("run")
+@data_options
+@train_options
+@wait_options
+def command(call: Call, **values: Any) -> None:
+    """Do the whole round: train, send, receive, synthesise, fit.
+
+    Waits until every class of the federation has a module (or as --wait says). Run it again after
+    any interruption: what is done is not done twice.
+    """
+    from client_agent.commands.options import make_train_options, make_wait, timeout_of
+    from client_agent.steps.receive import WaitFor
+    from client_agent.steps.run import run_round
+
+    site = call.site()
+    wait = make_wait(values) or WaitFor(len(site.spec.classes), "classes", timeout_of(values))
+    with site.exclusive():
+        done = run_round(site, make_train_options(values), wait, call.console.progress)
+
+    def lines() -> None:
+        print(f"trained {len(done.trained.modules)} modules, kept {len(done.trained.kept)}")
+        print(f"received {len(done.received.admitted)} modules")
+        for subject, reason in done.received.refused.items():
+            print(f"refused {subject[:12]}: {reason}")
+        print(f"classifier {done.fitted.classifier[:16]} knows {', '.join(done.fitted.classes)}")
+        print("next: ff-agent evaluate --data PATH, ff-agent predict --data PATH")
+
+    call.console.result(plain(done), lines)

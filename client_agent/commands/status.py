@@ -1,0 +1,50 @@
+"""`ff-agent status`."""
+
+from typing import Any
+
+from client_agent.commands.common import Call, site_command
+
+
+@site_command("status")
+def command(call: Call) -> None:
+    """Show this site's modules, data set and classifier. Needs no network."""
+    from client_agent.steps.status import status
+
+    state = status(call.site())
+    call.console.result(state, lambda: _show(state))
+
+
+def _show(state: dict[str, Any]) -> None:
+    from client_agent.console import show_table
+
+    print(f"{state['site']} in {state['federation']} ({state['federation_id']})")
+    print(f"home {state['home']}, coordinator {state['coordinator']}")
+    rows = [
+        [
+            module["class"],
+            module["site"],
+            module["digest"][:12],
+            module["samples"],
+            "yes" if module["synthesised"] else "no",
+        ]
+        for module in state["admitted"]
+    ]
+    if rows:
+        show_table("modules in use", ["class", "site", "module", "samples", "made"], rows)
+    for name, item in state["outbox"].items():
+        if not item["sent"]:
+            print(f"{name}: module {item['digest'][:12]} is not sent yet; run ff-agent send")
+    if state["missing_classes"]:
+        print(f"no module yet: {', '.join(state['missing_classes'])}")
+    for item in state["revoked"]:
+        print(f"revoked: {item['digest'][:12]} ({item['class']} of {item['site']})")
+    for digest, reason in state["refused"].items():
+        print(f"refused: {digest[:12]}: {reason}")
+    classifier = state["classifier"]
+    if classifier is None:
+        print("classifier: none yet; run ff-agent fit")
+    else:
+        age = "up to date" if classifier["up_to_date"] else "out of date; run ff-agent fit"
+        print(f"classifier: {classifier['digest'][:16]}, {len(classifier['classes'])} classes, {age}")  # fmt: skip  # noqa: E501
+    if state["unlearning_pending"]:
+        print("an unlearning is not finished: run ff-agent fit")

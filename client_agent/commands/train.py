@@ -1,0 +1,45 @@
+"""`ff-agent train`."""
+
+from typing import Any
+
+from client_agent.commands.common import (
+    Call,
+    data_options,
+    plain,
+    site_command,
+    train_options,
+)
+
+
+@site_command("train")
+@data_options
+@train_options
+def command(call: Call, **values: Any) -> None:
+    """Train one generator per class on this site's images.
+
+    Each becomes a signed module in the home's outbox; nothing is sent. Interrupted, the same
+    command goes on from the last checkpoint. Classes that have a module are left alone.
+
+    \b
+    ff-agent train --data /mnt/export            one folder per class, DICOM or PNG/JPEG/TIFF
+    ff-agent train --data x.npz --classes a,b    MedMNIST-style file
+    """
+    from client_agent.commands.options import make_train_options
+    from client_agent.steps.train import train
+
+    site = call.site()
+    with site.exclusive():
+        trained = train(site, make_train_options(values), call.console.progress)
+
+    def lines() -> None:
+        for module in trained.modules:
+            print(f"{module.class_name}: module {module.digest[:12]}, {module.bytes:,} bytes")
+        for name, reason in trained.kept.items():
+            print(f"{name}: {reason}")
+        for identifier, reason in trained.skipped[:10]:
+            print(f"skipped {identifier}: {reason}")
+        if len(trained.skipped) > 10:
+            print(f"... and {len(trained.skipped) - 10} more")
+        print("next: ff-agent send")
+
+    call.console.result(plain(trained), lines)

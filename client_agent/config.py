@@ -1,0 +1,57 @@
+"""Defaults for command options from a YAML file: `config.yaml` in the home, or `--config FILE`.
+
+One flat set of keys, each named like the option it stands for; a flag beats the file.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from ff_protocol.durations import parse_duration
+from ff_protocol.errors import MalformedError, SpecError
+from ff_protocol.files import read_bounded
+from ff_protocol.limits import MAX_SPEC_BYTES
+from ff_protocol.schema import Strict, load_yaml, parse
+from pydantic import Field, field_validator
+
+
+class AgentConfig(Strict):
+    """Keys of `config.yaml`; configs/agent.yaml explains each."""
+
+    data: str | None = None
+    labels: str | None = None
+    classes: str | None = None
+    split: Literal["train", "val", "test"] | None = None
+    budget: str | None = None
+    steps: int | None = Field(default=None, ge=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    threads: int | None = Field(default=None, ge=1, le=256)
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    wait: int | None = Field(default=None, ge=1)
+    wait_for: Literal["classes", "sites"] | None = None
+    timeout: str | None = None
+
+    @field_validator("budget", "timeout", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> str | None:
+        if value is None:
+            return None
+        try:
+            parse_duration(str(value))
+        except SpecError as error:
+            raise ValueError(error.message) from error
+        return str(value)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read and validate a configuration file; return the keys that it sets.
+
+    Raises:
+        SpecError: unreadable, not YAML, or a key or value that does not belong.
+    """
+    try:
+        text = read_bounded(path, MAX_SPEC_BYTES, "configuration").decode("utf-8")
+    except (OSError, UnicodeDecodeError, MalformedError) as error:
+        raise SpecError(f"cannot read configuration {path}: {error}") from error
+    value = load_yaml(text, path.name)
+    config = parse(AgentConfig, {} if value is None else value, path.name)
+    return config.model_dump(exclude_none=True)

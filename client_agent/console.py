@@ -1,0 +1,201 @@
+"""Between functions and a terminal: progress bars, tables, one JSON document, exit codes.
+
+People's text goes to standard error while work is under way and to standard output as the result;
+with `--json` standard output holds exactly one JSON document. rich is imported on first use.
+"""
+
+import errno
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ff_protocol.errors import ExitCode, FederatedFactoryError
+
+from client_agent.progress import SILENT, Progress, Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+_PLAIN_INTERVAL_SECONDS = 10.0
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Console:
+    """Where one command writes.
+
+    Attributes:
+        as_json: one JSON document on standard output, nothing else there.
+        quiet: no progress and no remarks.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    @property
+    def progress(self) -> Progress:
+        """Bars on a terminal, a line now and then elsewhere, nothing when quiet."""
+        if self.quiet:
+            return SILENT
+        return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
+
+    def result(self, value: dict[str, Any], lines: Callable[[], None]) -> None:
+        """Show a command's result: `value` for scripts, or `lines()` for people."""
+        if self.as_json:
+            print(json.dumps({"status": "ok", **value}, ensure_ascii=False, sort_keys=True))
+        elif not self.quiet:
+            lines()
+
+    def failure(self, error: FederatedFactoryError) -> None:
+        """Show a foreseeable fault."""
+        if self.as_json:
+            document = {
+                "status": "error",
+                "error_code": error.error_code,
+                "exit_code": int(error.exit_code),
+                "message": error.message,
+                "hint": error.hint,
+            }
+            print(json.dumps(document, ensure_ascii=False, sort_keys=True))
+            return
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+
+
+def execute(work: Callable[[], int | None], console: Console) -> int:
+    """Do a command's work and turn every foreseeable end into an exit code.
+
+    Bugs are not caught: their traceback is what a maintainer needs.
+    """
+    try:
+        return work() or ExitCode.OK
+    except FederatedFactoryError as error:
+        console.failure(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.failure(_StoppedError("interrupted", hint="run the same command again to go on"))
+        return ExitCode.INTERRUPTED
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        from ff_protocol.files import StorageError
+
+        console.failure(
+            StorageError(
+                f"cannot write {error.filename or 'a file'}: {error.strerror}",
+                hint="free space and run the same command again; nothing is lost",
+            )
+        )
+        return ExitCode.RESOURCES
+    except MemoryError:
+        console.failure(_OutOfMemoryError("memory ran out", hint="use fewer images or a larger machine"))
+        return ExitCode.RESOURCES
+
+
+class _StoppedError(FederatedFactoryError):
+    exit_code = ExitCode.INTERRUPTED
+    error_code = "interrupted"
+
+
+class _OutOfMemoryError(FederatedFactoryError):
+    exit_code = ExitCode.RESOURCES
+    error_code = "out_of_memory"
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on standard output; numbers to the right."""
+    from rich.console import Console as RichConsole
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float) or row[index] == "" for row in rows)
+        table.add_column(column, justify="right" if numeric and rows else "left")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    RichConsole(soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+class TerminalProgress:
+    """Bars on standard error by rich: one line per task, with rate of progress and remark."""
+
+    def __init__(self) -> None:
+        self._bars: RichProgress | None = None
+        self._depth = 0
+
+    @contextmanager
+    def task(self, name: str, total: float) -> Iterator[Task]:
+        """Show a bar until the context is left."""
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        if self._bars is None:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[remark]}", style="dim"),
+                console=RichConsole(stderr=True),
+            )
+            self._bars.start()
+        identifier = self._bars.add_task(name, total=total, remark="")
+        self._depth += 1
+        try:
+            yield _Bar(self._bars, identifier)
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._bars.stop()
+                self._bars = None
+
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        if self._bars is not None:
+            self._bars.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr)
+
+
+class _Bar:
+    def __init__(self, bars: "RichProgress", identifier: Any) -> None:
+        self._bars = bars
+        self._identifier = identifier
+
+    def update(self, done: float, text: str = "") -> None:
+        """Move the bar."""
+        self._bars.update(self._identifier, completed=done, remark=text)
+
+
+class PlainProgress:
+    """A line at a task's end, and every ten seconds in between: for logs and pipes."""
+
+    @contextmanager
+    def task(self, name: str, total: float) -> Iterator[Task]:
+        """Follow one task."""
+        task = _PlainTask(name, total)
+        yield task
+        print(f"{name}: done in {time.monotonic() - task.started:.1f} s", file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr)
+
+
+class _PlainTask:
+    def __init__(self, name: str, total: float) -> None:
+        self._name = name
+        self._total = total
+        self.started = self._shown = time.monotonic()
+
+    def update(self, done: float, text: str = "") -> None:
+        """Print a line if the last one is old."""
+        now = time.monotonic()
+        if now - self._shown >= _PLAIN_INTERVAL_SECONDS:
+            self._shown = now
+            share = 100 * done / self._total if self._total else 100
+            print(f"{self._name}: {share:.0f} % {text}", file=sys.stderr)

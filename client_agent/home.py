@@ -1,0 +1,137 @@
+"""Where things lie in a site's home. Paths only: nothing here reads or decides.
+
+site.yaml               who this site is, which federation, which coordinator
+config.yaml             optional: defaults for the commands' options
+federation-ca.pem       the federation's root certificate: the only trust anchor
+spec.dsse               the federation spec, signed by the authority
+keys/                   private keys, 0600; made here, never sent
+certificates/           tls.pem, signing.pem; unlearning/ holds unlearning certificates
+training/<class>/       checkpoints of unfinished training
+outbox/<class>/         this site's own modules
+incoming/<digest>/      downloads that have not been admitted yet
+admitted/<digest>/      modules that this site uses, its own included
+statements/             publications and revocations as received
+shards/<digest>/        synthetic images, by module
+classifier/             classifier.onnx and fit.json
+unlearning.json         an unlearning under way, until its certificate is written
+log.jsonl               the append-only record
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_HOME = Path("~/.federated-factory")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The layout of one site's home, rooted at `root`."""
+
+    root: Path
+
+    @classmethod
+    def locate(cls, given: Path | None) -> "Home":
+        """Take `--home`, else the environment variable FF_HOME, else `~/.federated-factory`."""
+        chosen = given or Path(os.environ.get("FF_HOME") or DEFAULT_HOME)
+        return cls(chosen.expanduser().absolute())
+
+    @property
+    def site_file(self) -> Path:
+        """Identity of the site and address of its coordinator."""
+        return self.root / "site.yaml"
+
+    @property
+    def config_file(self) -> Path:
+        """Optional defaults for command options."""
+        return self.root / "config.yaml"
+
+    @property
+    def root_certificate(self) -> Path:
+        """The federation's root certificate."""
+        return self.root / "federation-ca.pem"
+
+    @property
+    def spec_envelope(self) -> Path:
+        """The signed federation spec."""
+        return self.root / "spec.dsse"
+
+    def key(self, name: str) -> Path:
+        """Private key `tls` or `signing`."""
+        return self.root / "keys" / f"{name}.key"
+
+    def certificate(self, name: str) -> Path:
+        """Certificate chain `tls` or `signing`, leaf first."""
+        return self.root / "certificates" / f"{name}.pem"
+
+    @property
+    def unlearning_certificates(self) -> Path:
+        """Folder of the unlearning certificates that this site has issued."""
+        return self.root / "certificates" / "unlearning"
+
+    def training(self, class_name: str) -> Path:
+        """Folder of a class's training state."""
+        return self.root / "training" / class_name
+
+    @property
+    def outbox(self) -> Path:
+        """This site's own modules, one folder per class."""
+        return self.root / "outbox"
+
+    def incoming(self, digest: str) -> Path:
+        """Where a module is downloaded to before admission."""
+        return self.root / "incoming" / digest
+
+    def admitted(self, digest: str) -> Path:
+        """An admitted module."""
+        return self.root / "admitted" / digest
+
+    @property
+    def publications(self) -> Path:
+        """Signed publications as received, `<module digest>.dsse`."""
+        return self.root / "statements" / "publications"
+
+    @property
+    def revocations(self) -> Path:
+        """Federation-wide revocations in force here, `<issuer>-<sequence>.dsse`."""
+        return self.root / "statements" / "revocations"
+
+    @property
+    def local_revocations(self) -> Path:
+        """Revocations that this site's admin issued for this site alone."""
+        return self.root / "statements" / "local-revocations"
+
+    @property
+    def refusals(self) -> Path:
+        """Refused objects and the reasons, `<digest>.json`."""
+        return self.root / "statements" / "refused"
+
+    @property
+    def shards(self) -> Path:
+        """Synthetic images by module."""
+        return self.root / "shards"
+
+    @property
+    def classifier(self) -> Path:
+        """The classifier that is in use."""
+        return self.root / "classifier" / "classifier.onnx"
+
+    @property
+    def fit_record(self) -> Path:
+        """Provenance and digest of the classifier in use."""
+        return self.root / "classifier" / "fit.json"
+
+    @property
+    def pending_unlearning(self) -> Path:
+        """Note of an unlearning that is ordered and not certified yet."""
+        return self.root / "unlearning.json"
+
+    @property
+    def log(self) -> Path:
+        """The append-only record."""
+        return self.root / "log.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a command changes this home."""
+        return self.root / ".lock"

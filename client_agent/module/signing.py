@@ -1,0 +1,141 @@
+"""Signing a module folder and checking a foreign one's signature (OpenSSF Model Signing v1.0).
+
+The library checks that files and signature agree. It accepts expired leaves, wrong purposes and
+any signer under the root, and takes the list of ignored files from the signer's own manifest, so
+the rest is checked here: dates, purpose, signer, and that exactly our two files are signed.
+"""
+
+import base64
+import binascii
+from pathlib import Path
+
+from cryptography import x509
+from ff_protocol import canonical
+from ff_protocol.certificates import Purpose, chain_from_pem, chain_to_pem
+from ff_protocol.clock import utc_now
+from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.files import read_bounded
+from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_SIGNATURE_BYTES
+from ff_protocol.manifest import SIGNATURE_FILE, SIGNED_FILES, FileEntry
+from ff_protocol.names import Role
+from ff_protocol.trust import TrustRoot
+
+from client_agent.errors import RefusedError
+from client_agent.home import Home
+
+_TOLERATED_IGNORES = {".git", ".gitattributes", ".github", ".gitignore", SIGNATURE_FILE}
+
+
+def sign_module(folder: Path, home: Home) -> None:
+    """Write `module.sig` into `folder`, signed with the site's signing key.
+
+    Args:
+        folder: holds `module.onnx` and `card.json`.
+        home: the site's home with its signing key and certificate chain.
+    """
+    from model_signing import hashing, signing
+
+    chain = chain_from_pem(
+        read_bounded(home.certificate("signing"), 4 * MAX_CERTIFICATE_BYTES, "certificate")
+    )
+    # The library wants leaf and intermediates in separate files.
+    parts = []
+    for index, certificate in enumerate(chain):
+        part = folder.parent / f".{folder.name}.certificate-{index}.pem"
+        part.write_bytes(chain_to_pem((certificate,)))
+        parts.append(part)
+    signature = folder / SIGNATURE_FILE
+    try:
+        signing.Config().use_certificate_signer(
+            private_key=home.key("signing"),
+            signing_certificate=parts[0],
+            certificate_chain=parts[1:],
+        ).set_hashing_config(
+            hashing.Config().set_ignored_paths(paths=[signature], ignore_git_paths=True)
+        ).sign(folder, signature)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def check_signature(
+    folder: Path,
+    entries: dict[str, FileEntry],
+    site_id: str,
+    trust: TrustRoot,
+    root_certificate: Path,
+) -> None:
+    """Check that `site_id` signed exactly this module.
+
+    Args:
+        folder: the module as received.
+        entries: its files as hashed here.
+        site_id: the site that published it.
+        trust: the federation's root.
+        root_certificate: the same root as a file, for the library.
+
+    Raises:
+        RefusedError: with the rule that failed.
+    """
+    bundle = canonical.loads(
+        read_bounded(folder / SIGNATURE_FILE, MAX_SIGNATURE_BYTES, "signature"),
+        max_bytes=MAX_SIGNATURE_BYTES,
+        what=SIGNATURE_FILE,
+    )
+    chain, statement = _parts(bundle)
+    try:
+        signer = trust.verify(chain, Purpose.SIGNING, Role.SITE, at=utc_now())
+    except FederatedFactoryError as error:
+        raise RefusedError(f"module signature: {error.message}") from error
+    if signer.site_id != site_id:
+        raise RefusedError(f"module signature: signed by {signer.site_id}, not by {site_id}")
+    _check_statement(statement, entries)
+    _check_with_library(folder, root_certificate)
+
+
+def _parts(bundle: object) -> tuple[tuple[x509.Certificate, ...], object]:
+    try:
+        material = bundle["verificationMaterial"]["x509CertificateChain"]["certificates"]  # type: ignore[index]
+        chain = tuple(
+            x509.load_der_x509_certificate(base64.b64decode(item["rawBytes"], validate=True))
+            for item in material[:4]
+        )
+        payload = base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True)  # type: ignore[index]
+        if not chain:
+            raise ValueError("no certificate")
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise RefusedError("module signature: not a Sigstore bundle with a chain") from error
+    return chain, canonical.loads(payload, max_bytes=MAX_SIGNATURE_BYTES, what="signed manifest")
+
+
+def _check_statement(statement: object, entries: dict[str, FileEntry]) -> None:
+    expected = [
+        {"algorithm": "sha256", "digest": entries[name].sha256, "name": name}
+        for name in SIGNED_FILES
+    ]
+    try:
+        predicate = statement["predicate"]  # type: ignore[index]
+        resources = sorted(predicate["resources"], key=lambda item: str(item["name"]))
+        serialization = predicate["serialization"]
+        fits = (
+            resources == expected
+            and serialization["method"] == "files"
+            and serialization["hash_type"] == "sha256"
+            and serialization["allow_symlinks"] is False
+            and set(serialization.get("ignore_paths", [])) <= _TOLERATED_IGNORES
+        )
+    except (KeyError, TypeError) as error:
+        raise RefusedError("module signature: malformed manifest") from error
+    if not fits:
+        raise RefusedError("module signature: it does not cover exactly these two files")
+
+
+def _check_with_library(folder: Path, root_certificate: Path) -> None:
+    from model_signing import verifying
+
+    try:
+        verifying.Config().use_certificate_verifier(certificate_chain=[root_certificate]).verify(
+            folder, folder / SIGNATURE_FILE
+        )
+    except Exception as error:  # the library raises ValueError and its dependencies' own
+        raise RefusedError("module signature: it does not hold") from error

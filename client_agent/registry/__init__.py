@@ -1,0 +1,1 @@
+"""What this site has admitted, revoked and done: modules, statements, the append-only record."""

@@ -1,0 +1,22 @@
+"""A relay client for a site that has joined, with the site's own credential and trust root."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from client_agent.relay.channel import connect
+from client_agent.relay.client import RelayClient
+from client_agent.site import Site
+
+
+@contextmanager
+def open_relay(site: Site) -> Iterator[RelayClient]:
+    """Connect to the site's coordinator.
+
+    Raises:
+        NetworkError, IdentityError: with what is wrong and what to do.
+    """
+    identity = site.identity
+    with connect(
+        identity.endpoint, identity.server_name, site.trust, site.credential("tls")
+    ) as client:
+        yield client

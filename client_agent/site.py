@@ -1,0 +1,140 @@
+"""An opened home: the site's identity, the federation's root and spec, and its credentials.
+
+Every step takes a `Site`. Opening it reads and verifies small files only.
+"""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from ff_protocol import dsse, statements
+from ff_protocol.certificates import Credential, chain_from_pem, key_from_pem
+from ff_protocol.clock import utc_now
+from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.files import read_bounded, storage_error, write_atomically
+from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_SPEC_BYTES
+from ff_protocol.names import Role
+from ff_protocol.schema import Strict, load_yaml, parse
+from ff_protocol.spec import FederationSpec
+from ff_protocol.trust import TrustRoot
+from pydantic import Field
+
+from client_agent.errors import IdentityError, NotReadyError, UsageError
+from client_agent.home import Home
+from client_agent.registry.log import Log
+
+
+class SiteFile(Strict):
+    """Contents of `site.yaml`."""
+
+    version: Literal[1] = 1
+    site_id: str = Field(max_length=63)
+    federation_id: str = Field(max_length=80)
+    federation_name: str = Field(max_length=200)
+    endpoint: str = Field(max_length=300)
+    server_name: str | None = None
+
+    def write(self, path: Path) -> None:
+        """Write as YAML."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        write_atomically(path, text.encode())
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site that has joined a federation."""
+
+    home: Home
+    identity: SiteFile
+    trust: TrustRoot
+    spec: FederationSpec
+
+    @property
+    def site_id(self) -> str:
+        """This site's name in the federation."""
+        return self.identity.site_id
+
+    @cached_property
+    def log(self) -> Log:
+        """The site's record."""
+        return Log(self.home.log)
+
+    def credential(self, name: Literal["tls", "signing"]) -> Credential:
+        """Load a private key and its certificate chain.
+
+        Raises:
+            NotReadyError: the files are missing.
+        """
+        try:
+            key = read_bounded(self.home.key(name), MAX_CERTIFICATE_BYTES, "key")
+            chain = read_bounded(self.home.certificate(name), 4 * MAX_CERTIFICATE_BYTES, "chain")
+        except FileNotFoundError as error:
+            raise NotReadyError(
+                f"{error.filename} is missing", hint="run: ff-agent join INVITATION"
+            ) from error
+        return Credential(key_from_pem(key), chain_from_pem(chain))
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the home's lock, so that two commands never change one home at a time.
+
+        Raises:
+            UsageError: another command holds it.
+        """
+        try:
+            stream = self.home.lock.open("a")
+        except OSError as error:
+            raise storage_error(error, self.home.lock) from error
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another ff-agent command is at work in {self.home.root}",
+                    hint="wait until it has ended, then run this again",
+                ) from error
+            yield
+
+
+def open_site(home: Home) -> Site:
+    """Open a joined home and verify the signed federation spec in it.
+
+    Raises:
+        NotReadyError: the home has not joined a federation.
+        SpecError, IdentityError: a file in the home has been damaged or tampered with.
+    """
+    if not home.site_file.is_file():
+        raise NotReadyError(
+            f"{home.root} has not joined a federation",
+            hint="run: ff-agent join INVITATION --home DIR, or name another --home",
+        )
+    try:
+        text = read_bounded(home.site_file, MAX_SPEC_BYTES, "site.yaml").decode("utf-8")
+        identity = parse(SiteFile, load_yaml(text, "site.yaml"), "site.yaml")
+        (root,) = chain_from_pem(
+            read_bounded(home.root_certificate, MAX_CERTIFICATE_BYTES, "root certificate")
+        )
+        trust = TrustRoot(root, identity.federation_id)
+        envelope = read_bounded(home.spec_envelope, MAX_SPEC_BYTES, "spec")
+    except (OSError, ValueError) as error:
+        raise IdentityError(f"{home.root}: unreadable ({error})") from error
+    spec, _ = read_spec_envelope(envelope, trust)
+    return Site(home, identity, trust, spec)
+
+
+def read_spec_envelope(envelope: bytes, trust: TrustRoot) -> tuple[FederationSpec, str]:
+    """Verify the signed federation spec; return it with the federation's name.
+
+    Raises:
+        IdentityError: the authority of this federation did not sign it.
+    """
+    try:
+        payload = dsse.verify(envelope, trust, (Role.AUTHORITY,), at=utc_now())
+        return statements.read_spec(payload)
+    except FederatedFactoryError as error:
+        raise IdentityError(f"the federation spec is not trusted: {error.message}") from error

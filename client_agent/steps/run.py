@@ -1,0 +1,43 @@
+"""The whole round in order: train, send, receive, synthesise, fit. Every part is idempotent."""
+
+from dataclasses import dataclass
+
+from client_agent.progress import SILENT, Progress
+from client_agent.registry.modules import own_modules
+from client_agent.site import Site
+from client_agent.steps.fit import Fitted, fit
+from client_agent.steps.receive import Received, WaitFor, receive
+from client_agent.steps.revoke import deliver_revocations
+from client_agent.steps.send import Sent, send
+from client_agent.steps.train import Trained, TrainOptions, train
+
+
+@dataclass(frozen=True)
+class Round:
+    """What each part of a round did; `sent` is None if this site has no module to send."""
+
+    trained: Trained
+    sent: Sent | None
+    received: Received
+    fitted: Fitted
+
+
+def run_round(
+    site: Site, options: TrainOptions, wait: WaitFor | None, progress: Progress = SILENT
+) -> Round:
+    """Do the round; after any interruption the same call continues where it stopped.
+
+    Args:
+        site: who runs it.
+        options: for training.
+        wait: what to wait for before fitting; None waits for every class of the federation.
+        progress: watches.
+
+    Raises:
+        Whatever the parts raise; what was finished stays finished.
+    """
+    trained = train(site, options, progress)
+    deliver_revocations(site, progress)
+    sent = send(site, progress) if own_modules(site.home) else None
+    received = receive(site, wait or WaitFor(len(site.spec.classes)), progress)
+    return Round(trained, sent, received, fit(site, progress))

@@ -1,0 +1,147 @@
+"""What is here: modules, shards, classifier, what is pending. Reads only; needs no network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.manifest import MODULE_FILE, describe_module
+
+from client_agent.errors import RefusedError, UsageError
+from client_agent.module.signing import check_signature
+from client_agent.module.structure import check_structure
+from client_agent.registry.fit_record import read_fit_record
+from client_agent.registry.forgetting import read_pending
+from client_agent.registry.modules import admitted_modules, own_modules, read_card
+from client_agent.registry.refusals import refusals
+from client_agent.registry.revocations import load_revocations
+from client_agent.registry.statements import published_modules
+from client_agent.site import Site
+from client_agent.synthesis.dataset import plan_dataset
+from client_agent.synthesis.shards import ShardStore
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One module, looked at closely.
+
+    Attributes:
+        digest: its identity.
+        card: its card as plain values.
+        files: name to size in bytes.
+        weights: number of weights in the graph.
+        problem: the first rule that does not hold, None if the module is sound.
+    """
+
+    digest: str
+    card: dict[str, Any]
+    files: dict[str, int]
+    weights: int | None
+    problem: str | None
+
+
+def status(site: Site) -> dict[str, Any]:
+    """Return the site's state as plain values."""
+    revoked = load_revocations(site.home, site.trust)
+    record = read_fit_record(site.home)
+    pending = read_pending(site)
+    store = ShardStore(site.home.shards, site.spec, site.trust.federation_id)
+    plan = plan_dataset(admitted_modules(site.home), site.spec)
+    used = {portion.module.digest: portion.count for portion in plan}
+    modules = [
+        {
+            "digest": module.digest,
+            "class": module.card.class_name,
+            "site": module.card.site_id,
+            "samples": used.get(module.digest, 0),
+            "synthesised": store.has(module.digest, used.get(module.digest, 0)),
+        }
+        for module in admitted_modules(site.home)
+    ]
+    here = {module["digest"] for module in modules}
+    return {
+        "site": site.site_id,
+        "home": str(site.home.root),
+        "federation": site.identity.federation_name,
+        "federation_id": site.trust.federation_id,
+        "coordinator": site.identity.endpoint,
+        "classes": list(site.spec.classes),
+        "missing_classes": [
+            name
+            for name in site.spec.classes
+            if name not in {module["class"] for module in modules}
+        ],
+        "outbox": {
+            name: {"digest": (digest := describe_module(folder)[0]), "sent": digest in here}
+            for name, folder in own_modules(site.home).items()
+        },
+        "admitted": modules,
+        "revoked": [
+            {"digest": item.module, "class": item.class_name, "site": item.site_id}
+            for item in published_modules(site)
+            if revoked.covering(item.module, item.site_id)
+        ],
+        "refused": refusals(site.home),
+        "classifier": None
+        if record is None
+        else {
+            "digest": record.classifier,
+            "classes": list(record.classes),
+            "dataset_root": record.dataset_root,
+            "samples": record.samples,
+            "up_to_date": set(record.modules) == set(used),
+        },
+        "unlearning_pending": None if pending is None else list(pending.modules),
+        "certificates": sorted(
+            path.name for path in site.home.unlearning_certificates.glob("*.dsse")
+        ),
+    }
+
+
+def inspect(site: Site, name: str) -> Inspection:
+    """Look closely at a module: its card, its files, and whether every rule holds.
+
+    Args:
+        site: whose trust root and spec apply.
+        name: a digest (or a unique beginning) of an admitted module, a class in the outbox, or
+            the path of a module folder.
+
+    Raises:
+        UsageError: no such module. MalformedError: not a module folder.
+    """
+    folder = _find(site, name)
+    digest, entries = describe_module(folder)
+    card = read_card(folder)
+    weights, problem = None, None
+    try:
+        check_signature(folder, entries, card.site_id, site.trust, site.home.root_certificate)
+        weights = check_structure(folder / MODULE_FILE, site.spec)
+        revocation = load_revocations(site.home, site.trust).covering(digest, card.site_id)
+        if revocation is not None:
+            raise RefusedError(f"revoked by {revocation.issuer} on {revocation.issued_at}")
+    except FederatedFactoryError as error:
+        problem = error.message
+    return Inspection(
+        digest=digest,
+        card=card.model_dump(mode="json"),
+        files={entry.name: entry.size for entry in entries.values()},
+        weights=weights,
+        problem=problem,
+    )
+
+
+def _find(site: Site, name: str) -> Path:
+    own = own_modules(site.home)
+    if name in own:
+        return own[name]
+    matches = [
+        module.folder for module in admitted_modules(site.home) if module.digest.startswith(name)
+    ]
+    if len(name) >= 8 and len(matches) == 1:
+        return matches[0]
+    if Path(name).is_dir():
+        return Path(name)
+    raise UsageError(
+        f"{name!r} is neither a class in the outbox, nor a module's digest, nor a module folder",
+        hint="ff-agent status lists the modules",
+    )

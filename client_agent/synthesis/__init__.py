@@ -1,0 +1,1 @@
+"""Deterministic synthesis: noise, inference session, the shard store, the data set and its root."""

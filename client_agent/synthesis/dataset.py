@@ -1,0 +1,121 @@
+"""From admitted modules to a class-balanced data set and the Merkle root that names it.
+
+The plan is a pure function of the modules and the spec: `samples_per_class` images a class,
+divided over the class's modules in the order of their digests. Two sites with the same modules
+have the same plan, the same images and the same root.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ff_protocol import canonical
+from ff_protocol.spec import FederationSpec
+
+from client_agent.registry.modules import AdmittedModule
+from client_agent.synthesis.shards import ShardStore, content_digest
+
+
+@dataclass(frozen=True)
+class Portion:
+    """`count` samples of one module, the data set's smallest unit."""
+
+    module: AdmittedModule
+    count: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A synthetic training set.
+
+    Attributes:
+        images: uint8 [n, H, W, C].
+        labels: int64 [n], index into `classes`.
+        classes: the classes that have a module, in the spec's order.
+        root: Merkle root over its shards, SHA-256 in hexadecimal.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    root: str
+
+
+def plan_dataset(modules: Sequence[AdmittedModule], spec: FederationSpec) -> tuple[Portion, ...]:
+    """Divide each class's samples over its modules: the first ones take what does not divide."""
+    portions = []
+    for name in spec.classes:
+        of_class = sorted(
+            (module for module in modules if module.card.class_name == name),
+            key=lambda module: module.digest,
+        )
+        for position, module in enumerate(of_class):
+            share, rest = divmod(spec.synthesis.samples_per_class, len(of_class))
+            count = share + (position < rest)
+            if count:
+                portions.append(Portion(module, count))
+    return tuple(portions)
+
+
+def synthesise(
+    plan: Sequence[Portion],
+    store: ShardStore,
+    on_samples: Callable[[Portion, int], None] = lambda portion, added: None,
+) -> int:
+    """Make every sample of the plan that is not there yet; return how many were made."""
+    made = 0
+    for portion in plan:
+        made += store.ensure(
+            portion.module.digest,
+            portion.module.model,
+            portion.count,
+            lambda added, portion=portion: on_samples(portion, added),  # type: ignore[misc]
+        )
+    return made
+
+
+def load_dataset(plan: Sequence[Portion], store: ShardStore, spec: FederationSpec) -> Dataset:
+    """Read the plan's samples and compute the root.
+
+    Raises:
+        FileNotFoundError: the plan has not been synthesised.
+    """
+    classes = tuple(
+        name
+        for name in spec.classes
+        if any(portion.module.card.class_name == name for portion in plan)
+    )
+    images, labels, leaves = [], [], []
+    for portion in plan:
+        name = portion.module.card.class_name
+        for number, part in enumerate(store.read(portion.module.digest, portion.count)):
+            images.append(part)
+            labels.append(np.full(len(part), classes.index(name), dtype=np.int64))
+            leaves.append(
+                canonical.dumps(
+                    {
+                        "class": name,
+                        "module": portion.module.digest,
+                        "pixels": content_digest(part),
+                        "samples": len(part),
+                        "shard": number,
+                    }
+                )
+            )
+    return Dataset(np.concatenate(images), np.concatenate(labels), classes, merkle_root(leaves))
+
+
+def merkle_root(leaves: Sequence[bytes]) -> str:
+    """Merkle tree hash of RFC 6962 section 2.1 over `leaves`, in hexadecimal."""
+    return _tree_hash(leaves).hex()
+
+
+def _tree_hash(leaves: Sequence[bytes]) -> bytes:
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\x00" + leaves[0]).digest()
+    split = 1 << ((len(leaves) - 1).bit_length() - 1)
+    left, right = _tree_hash(leaves[:split]), _tree_hash(leaves[split:])
+    return hashlib.sha256(b"\x01" + left + right).digest()
