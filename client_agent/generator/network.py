@@ -10,6 +10,7 @@ to a size that the UNet's levels divide also live here: outside, images keep the
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import UNet2DModel
@@ -53,7 +54,7 @@ class RawNetwork(nn.Module):
     def __init__(self, preset: Preset) -> None:
         super().__init__()
         self.preset = preset
-        self.unet = build_unet(preset)
+        self.unet: Any = build_unet(preset)
 
     def forward(self, scaled: Tensor, c_noise: Tensor) -> Tensor:
         """Apply F.

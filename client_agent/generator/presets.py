@@ -103,7 +103,7 @@ def _tiny(size: int, channels: int) -> Preset:
 
 
 def _small(size: int, channels: int) -> Preset:
-    """Three levels on a grid of at most 32, made for 64 px: an hour of processor or minutes of GPU."""
+    """Three levels on a grid of at most 32, made for 64 px."""
     return Preset(
         name="small", image_size=size, channels=channels,
         patch=2 ** max(0, math.ceil(math.log2(size / 32))),

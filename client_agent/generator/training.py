@@ -6,6 +6,7 @@ never stopped (same machine, same thread count). Under a budget of seconds the l
 the clock, which no two runs share.
 """
 
+import copy
 import signal
 import threading
 import time
@@ -169,7 +170,7 @@ def train_generator(
             )  # fmt: skip
     return TrainedGenerator(
         preset=preset,
-        network=run.average.cpu().to(memory_format=torch.contiguous_format).eval(),
+        network=run.average.cpu().eval(),
         mean_image=mean_image,
         sigma_data=sigma_data,
         steps=run.step,
@@ -210,9 +211,10 @@ class _Run:
         self.preset, self.device, self.seed = preset, device, seed
         self.mean_image = mean_image.to(device)
         self.sigma_data = sigma_data
-        self.network = RawNetwork(preset).to(device, memory_format=torch.channels_last)
-        self.average = RawNetwork(preset).to(device, memory_format=torch.channels_last)
-        self.average.load_state_dict(self.network.state_dict())
+        # Channels-last is what convolutions on both kinds of device are fastest in.
+        self.network = RawNetwork(preset).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(),
             lr=preset.peak_lr,

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from ff_protocol.files import write_atomically
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -33,13 +34,14 @@ from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
 from client_agent.generator.sampler import SolverTable, preset_table
 from client_agent.generator.training import TrainedGenerator
-from ff_protocol.files import write_atomically
 
 OPSET = 18
 # The oldest file format that holds operator set 18: readable by every runtime that could run it.
 IR_VERSION = 8
 INPUT_NAME, OUTPUT_NAME = "noise", "image"
 _PRODUCER = "federated-factory"
+# Initialisers that hold a weight are named KIND:NAME; the exporter turns some weights round.
+_WEIGHT, _TRANSPOSED = "weight", "transposed"
 
 
 def export_module(trained: TrainedGenerator, path: Path, opset: int = OPSET) -> None:
@@ -128,7 +130,7 @@ def _sampler_graph(
 def _loop_body(network: onnx.GraphProto, table: SolverTable, preset: Preset) -> onnx.GraphProto:
     """One solver step: (i, condition, z, d') -> (condition, next z, d), the weights inside.
 
-    The names of the network's own values start with `network`, so that none can clash.
+    The network's own values are named `network_N` or `KIND:NAME`, so that none can clash.
     """
     columns = ("c_in", "c_noise", "c_skip", "c_out", "a", "b", "c")
     nodes = [
@@ -169,23 +171,25 @@ def _tensor(name: str, value: Any) -> TensorProto:
 
 
 def _fill_in(graph: onnx.GraphProto, weights: dict[str, NDArray[np.float32]]) -> None:
-    """Put trained weights into the traced graph: initialisers named `weight:<name>`."""
+    """Put trained weights into the traced graph's initialisers, which `_renamed` named."""
     for tensor in graph.initializer:
-        if tensor.name.startswith("weight:"):
-            values = weights[tensor.name.removeprefix("weight:")]
-            tensor.raw_data = values.astype("<f4").tobytes()
+        kind, _, name = tensor.name.partition(":")
+        if kind in (_WEIGHT, _TRANSPOSED):
+            values = weights[name].T if kind == _TRANSPOSED else weights[name]
+            tensor.raw_data = np.ascontiguousarray(values, "<f4").tobytes()
 
 
 @functools.lru_cache(maxsize=4)
 def _traced_network(preset: Preset, opset: int) -> onnx.ModelProto:
     """Trace F for `preset` with weights that are all different, and name its initialisers.
 
-    The exporter reshapes some weights into constants under names of its own (those of the group
-    normalisations), so initialisers are told apart by their values: each weight is filled with
-    numbers that occur nowhere else.
+    The exporter folds some weights into constants under names of its own (those of the group
+    normalisations reshaped, those of attention transposed), so initialisers are told apart by
+    their values: each weight is filled with numbers that occur nowhere else.
 
     Returns:
-        a model whose learnt initialisers are named `weight:<name in state_dict>`.
+        a model whose learnt initialisers are named `weight:NAME` or `transposed:NAME`, NAME being
+        that in the network's `state_dict`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -213,21 +217,24 @@ def _traced_network(preset: Preset, opset: int) -> onnx.ModelProto:
 
 def _renamed(traced: onnx.ModelProto, network: RawNetwork) -> onnx.ModelProto:
     """Keep operators, attributes and initialisers; drop every remark; number the names."""
-    known = {_content(values.numpy()): name for name, values in network.state_dict().items()}
+    known = {}
+    for name, values in network.state_dict().items():
+        if values.ndim == 2:
+            known[_content(values.numpy().T)] = (_TRANSPOSED, name)
+        known[_content(values.numpy())] = (_WEIGHT, name)
     names: dict[str, str] = {"": ""}
-    initialisers, unused = [], set(known.values())
+    initialisers, unused = [], set(network.state_dict())
     for tensor in traced.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        weight = known.get(_content(array))
-        name = f"weight:{weight}" if weight else f"network_constant_{len(names)}"
-        unused.discard(weight or "")
-        names[tensor.name] = name
-        initialisers.append(_tensor(name, array))
+        kind, weight = known.get(_content(array), ("constant", str(len(names))))
+        unused.discard(weight)
+        names[tensor.name] = f"{kind}:{weight}"
+        initialisers.append(_tensor(names[tensor.name], array))
     if unused:
         raise AssertionError(f"weights lost in the export: {sorted(unused)}")
     counter = itertools.count()
-    for value in (*traced.graph.input, *(o for n in traced.graph.node for o in n.output)):
-        name = value if isinstance(value, str) else value.name
+    inputs = [value.name for value in traced.graph.input]
+    for name in (*inputs, *(output for node in traced.graph.node for output in node.output)):
         names.setdefault(name, f"network_{next(counter)}")
     nodes = []
     for node in traced.graph.node:
