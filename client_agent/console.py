@@ -92,7 +92,8 @@ def execute(work: Callable[[], int | None], console: Console) -> int:
         )
         return ExitCode.RESOURCES
     except MemoryError:
-        console.failure(_OutOfMemoryError("memory ran out", hint="use fewer images or a larger machine"))
+        hint = "use fewer images at a time or a machine with more memory"
+        console.failure(_OutOfMemoryError("memory ran out", hint=hint))
         return ExitCode.RESOURCES
 
 

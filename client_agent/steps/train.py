@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from client_agent.sources.labelled import LabelledImages
 
 
+DEFAULT_SECONDS = {"tiny": 600.0, "small": 3600.0, "large": 14400.0}
+"""Training time per class where neither --budget nor --steps is given, by preset."""
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """What `train` may be told.
@@ -131,7 +135,7 @@ def _train_class(
     preset = preset_for(site.spec.preset, site.spec.image.size, site.spec.image.channels)
     seconds = options.seconds
     if seconds is None and options.steps is None:
-        seconds = preset.default_seconds
+        seconds = DEFAULT_SECONDS[preset.name]
     # The checkpoint's name covers all that must be equal for it to be continued.
     settings = {
         "class": name,
@@ -162,6 +166,8 @@ def _train_class(
             )
         except DataError as error:
             raise DataError(f"class {name}: {error.message}", hint=error.hint) from error
+    for notice in trained.notices:
+        progress.note(f"{name}: {notice}")
     packed = pack_module(site, name, len(images), trained)
     remove_folder(site.home.training(name))
     site.log.append(

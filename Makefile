@@ -1,0 +1,38 @@
+# make install | demo | test | lint | proto | bench | clean
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= demo-output
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test lint proto bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml packaging/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    -c packaging/constraints.txt -e '.[agent,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/ff-agent demo --out $(OUT)
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHON=$(CURDIR)/$(BIN)/python packaging/check-stubs.sh
+
+proto: install
+	PYTHON=$(CURDIR)/$(BIN)/python proto/generate.sh
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) demo-output benchmark-output build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

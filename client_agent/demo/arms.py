@@ -1,0 +1,101 @@
+"""The arms that the federation is compared with, on the same DICOM files and preparation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from client_agent.demo.datasets import DemoData
+from client_agent.demo.layout import Hospital
+from client_agent.progress import Progress
+
+if TYPE_CHECKING:
+    from client_agent.sources.labelled import LabelledImages
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one way of learning reached.
+
+    Attributes:
+        figures: accuracy, auroc and the rest, on the common test set.
+        bytes_per_site: payload on the wire per site; 0 where nothing travels.
+        rounds: communication rounds.
+        seconds: wall time.
+    """
+
+    figures: dict[str, Any]
+    bytes_per_site: int
+    rounds: int
+    seconds: float
+
+
+def compare(
+    data: DemoData,
+    hospitals: tuple[Hospital, ...],
+    out: Path,
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> dict[str, Arm]:
+    """Train own-classes-only, FedAvg and centralised on what the hospitals hold.
+
+    Returns:
+        The arms `own_classes`, `fedavg` and `centralised`.
+    """
+    from ff_protocol.spec import ClassifierSpec
+
+    from client_agent.classifier.settings import settings_for
+    from client_agent.demo import baselines
+
+    sites = []
+    with progress.task("reading the hospitals' images", len(hospitals)) as task:
+        for number, hospital in enumerate(hospitals, start=1):
+            loaded = _load(data, out / "images" / hospital.name, hospital.classes)
+            sites.append((loaded.images, loaded.labels))
+            task.update(number, hospital.name)
+    test = (prepare_test(data), data.test_labels)
+    settings = settings_for(ClassifierSpec(seed=seed, threads=threads))
+    arms = {}
+    for name, train in (
+        ("own_classes", baselines.own_classes),
+        ("fedavg", baselines.fedavg),
+        ("centralised", baselines.centralised),
+    ):
+        with progress.task(f"comparison: {name}", 1) as task:
+            result = train(
+                sites,
+                test,
+                classes=data.classes,
+                settings=settings,
+                on_progress=lambda done, task=task: task.update(done),
+            )
+        arms[name] = Arm(
+            result.evaluation.to_dict(), result.bytes_per_site, result.rounds, result.seconds
+        )
+    return arms
+
+
+def prepare_test(data: DemoData) -> np.ndarray:
+    """Prepare the test images exactly as `ff-agent evaluate` does: uint8 [n, H, W, C]."""
+    from client_agent.preparation.prepare import prepare
+
+    return np.stack(
+        [
+            prepare(image, image_size=data.image_size, channels=data.channels)
+            for image in data.test_images
+        ]
+    )
+
+
+def _load(data: DemoData, folder: Path, only: tuple[str, ...]) -> "LabelledImages":
+    from client_agent.sources.load import load_images
+
+    return load_images(
+        folder,
+        classes=data.classes,
+        image_size=data.image_size,
+        channels=data.channels,
+        only_classes=only,
+    )

@@ -1,0 +1,275 @@
+"""The demonstration's federation: every step is `ff-agent` or `ff-coordinator` as a process."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ff_protocol.files import write_atomically
+
+from client_agent.demo.datasets import DemoData
+from client_agent.demo.layout import Hospital
+from client_agent.demo.processes import Cores, Processes
+from client_agent.progress import Progress
+
+AGENT, COORDINATOR = "client_agent.cli", "coordinator.cli"
+NEWCOMER = "newcomer"
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What the demonstration may be told.
+
+    Attributes:
+        out: folder that it fills; must not exist or be empty.
+        dataset: `digits`, an `.npz`, or a MedMNIST name.
+        sites: number of hospitals.
+        seconds_per_site: training time of each hospital, divided over its classes.
+        seed: of the split, of training and of the arms.
+        samples_per_class: synthetic images per class.
+    """
+
+    out: Path
+    dataset: str = "digits"
+    sites: int = 5
+    seconds_per_site: float = 40.0
+    seed: int = 0
+    samples_per_class: int = 500
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the federation reached before the revocation.
+
+    Attributes:
+        figures: the classifier's figures on the test set.
+        classifiers: each site's classifier digest.
+        bytes_per_site: mean payload per site, both directions.
+        seconds: wall time from the first training to the last classifier.
+        coordinator_peak_bytes: the coordinator's peak resident memory.
+    """
+
+    figures: dict[str, Any]
+    classifiers: dict[str, str]
+    bytes_per_site: int
+    seconds: float
+    coordinator_peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class RevocationShown:
+    """What the revocation of one site's modules changed.
+
+    Attributes:
+        site: who revoked.
+        modules: digests that were revoked.
+        classes_before, classes_after: the label space.
+        classifiers: each site's classifier digest afterwards, the newcomer's included.
+        identical: all of them equal the digest of the newcomer, which never had the modules.
+        figures: figures afterwards on the test images of the classes that are left.
+        seconds: wall time of revoking, telling, deleting and retraining everywhere.
+    """
+
+    site: str
+    modules: tuple[str, ...]
+    classes_before: tuple[str, ...]
+    classes_after: tuple[str, ...]
+    classifiers: dict[str, str]
+    identical: bool
+    figures: dict[str, Any]
+    seconds: float
+
+
+class Federation:
+    """The sites of a running demonstration."""
+
+    def __init__(
+        self,
+        processes: Processes,
+        hospitals: tuple[Hospital, ...],
+        options: DemoOptions,
+        endpoint: str,
+        coordinator_process: int,
+        out: Path,
+        progress: Progress,
+    ) -> None:
+        self._processes = processes
+        self._hospitals = hospitals
+        self._options = options
+        self._endpoint = endpoint
+        self._coordinator_process = coordinator_process
+        self._out = out
+        self._progress = progress
+
+    def home(self, site: str) -> Path:
+        """A site's home."""
+        return self._out / "sites" / site
+
+    def join(self, site: str) -> None:
+        """Invite a site and let it join."""
+        invitation = self._out / "invitations" / f"{site}.json"
+        invitation.parent.mkdir(exist_ok=True)
+        self._call(
+            COORDINATOR,
+            site,
+            "invite",
+            site,
+            "--endpoint",
+            self._endpoint,
+            "--output",
+            str(invitation),
+            home=self._out / "coordinator",
+        )
+        self._agent(site, "join", str(invitation))
+        invitation.unlink()
+
+    def run_round(self, test_file: Path) -> Outcome:
+        """Every site trains, sends once, receives, synthesises and fits; then one is measured."""
+        started = time.monotonic()
+        sent = self._each("training and sending", self._train_and_send)
+        received = self._each("receiving and fitting", self._receive_and_fit)
+        seconds = time.monotonic() - started
+        wire = sum(item["bytes_on_wire"] for item in sent) + sum(item[0] for item in received)
+        return Outcome(
+            figures=self._figures(self._hospitals[0].name, test_file),
+            classifiers={
+                hospital.name: item[1]
+                for hospital, item in zip(self._hospitals, received, strict=True)
+            },
+            bytes_per_site=round(wire / len(self._hospitals)),
+            seconds=seconds,
+            coordinator_peak_bytes=peak_memory(self._coordinator_process),
+        )
+
+    def revoke_last(self, remaining_test_file: Path) -> RevocationShown:
+        """The last hospital withdraws its modules; the others hear of it at their next receive."""
+        started = time.monotonic()
+        revoker = self._hospitals[-1]
+        before = self._agent(revoker.name, "status")["classifier"]["classes"]
+        # The withdrawal itself comes first, its own rebuilding runs beside the others'.
+        reason = "demonstration"
+        revoked = self._agent(
+            revoker.name, "revoke", "--site", revoker.name, "--reason", reason, "--no-rebuild"
+        )
+        self.join(NEWCOMER)
+        names = [*(hospital.name for hospital in self._hospitals), NEWCOMER]
+        with self._progress.task("revoking: every site rebuilds", len(names)) as task:
+            digests = self._processes.each(names, lambda name: self._rebuild(name, task))
+        classifiers = dict(zip(names, digests, strict=True))
+        after = self._agent(NEWCOMER, "status")["classifier"]["classes"]
+        return RevocationShown(
+            site=revoker.name,
+            modules=tuple(revoked["modules"]),
+            classes_before=tuple(before),
+            classes_after=tuple(after),
+            classifiers=classifiers,
+            identical=set(classifiers.values()) == {classifiers[NEWCOMER]},
+            figures=self._figures(self._hospitals[0].name, remaining_test_file),
+            seconds=time.monotonic() - started,
+        )
+
+    def _train_and_send(self, hospital: Hospital) -> dict[str, Any]:
+        per_class = max(1, round(self._options.seconds_per_site / len(hospital.classes)))
+        self._agent(
+            hospital.name,
+            "train",
+            "--data",
+            str(self._out / "images" / hospital.name),
+            "--budget",
+            f"{per_class}s",
+            "--seed",
+            str(self._options.seed),
+            "--threads",
+            str(self._processes.cores.threads),
+        )
+        return self._agent(hospital.name, "send")
+
+    def _receive_and_fit(self, hospital: Hospital) -> tuple[int, str]:
+        received = self._agent(
+            hospital.name, "receive", "--wait", str(len(self._hospitals)), "--wait-for", "sites"
+        )
+        fitted = self._agent(hospital.name, "fit")
+        return int(received["bytes_on_wire"]), str(fitted["classifier"])
+
+    def _rebuild(self, name: str, task: Any) -> str:
+        self._agent(name, "receive", "--no-rebuild")
+        return str(self._agent(name, "fit")["classifier"])
+
+    def _figures(self, site: str, test_file: Path) -> dict[str, Any]:
+        figures: dict[str, Any] = self._agent(site, "evaluate", "--data", str(test_file))["figures"]
+        return figures
+
+    def _each(self, title: str, work: Any) -> list[Any]:
+        done = 0
+        with self._progress.task(title, len(self._hospitals)) as task:
+
+            def one(hospital: Hospital) -> Any:
+                nonlocal done
+                result = work(hospital)
+                done += 1
+                task.update(done, hospital.name)
+                return result
+
+            return self._processes.each(self._hospitals, one)
+
+    def _agent(self, site: str, *arguments: str) -> dict[str, Any]:
+        return self._call(AGENT, site, *arguments, home=self.home(site))
+
+    def _call(self, program: str, log: str, *arguments: str, home: Path) -> dict[str, Any]:
+        return self._processes.call(program, [*arguments, "--home", str(home)], log)
+
+
+@contextlib.contextmanager
+def running_federation(
+    processes: Processes,
+    data: DemoData,
+    hospitals: tuple[Hospital, ...],
+    options: DemoOptions,
+    out: Path,
+    progress: Progress,
+) -> Iterator[Federation]:
+    """Make the authority, start the coordinator, let every hospital join."""
+    home = out / "coordinator"
+    spec = out / "spec.yaml"
+    write_atomically(spec, yaml.safe_dump(make_spec(data, options, processes.cores)).encode())
+    processes.call(
+        COORDINATOR,
+        ["init", "--home", str(home), "--federation", f"demo {data.name}", "--spec", str(spec)],
+        "coordinator",
+    )
+    with processes.coordinator(home) as (endpoint, process):
+        federation = Federation(processes, hospitals, options, endpoint, process, out, progress)
+        with progress.task("joining", len(hospitals)) as task:
+            for number, hospital in enumerate(hospitals, start=1):
+                federation.join(hospital.name)
+                task.update(number, hospital.name)
+        yield federation
+
+
+def make_spec(data: DemoData, options: DemoOptions, cores: Cores) -> dict[str, Any]:
+    """The spec that the demonstration's sites agree on."""
+    return {
+        "classes": list(data.classes),
+        "image": {"size": data.image_size, "channels": data.channels},
+        "preset": "tiny" if data.image_size <= 32 else "small",
+        "synthesis": {
+            "samples_per_class": options.samples_per_class,
+            "threads": cores.threads,
+        },
+        "classifier": {"seed": options.seed, "threads": cores.threads},
+    }
+
+
+def peak_memory(process: int) -> int | None:
+    """Peak resident memory of a process in bytes, None where the kernel does not tell."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None

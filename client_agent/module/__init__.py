@@ -1,0 +1,1 @@
+"""The exchanged artefact: export to ONNX, card, packing, signing, admission checks."""
