@@ -24,7 +24,6 @@ class TrainingCard(Strict):
     steps: int = Field(ge=1)
     seconds: int = Field(ge=0)
     device: Literal["cpu", "cuda"]
-    precision: Literal["float32", "bfloat16"]
     final_loss: float
 
 

@@ -59,7 +59,7 @@ class TrustRoot:
                 f"this is {self.federation_id}"
             )
         if identity.role != role:
-            raise UntrustedError(f"certificate of a {identity.role}, a {role}'s is needed")
+            raise UntrustedError(f"certificate is for role {identity.role}, role {role} is needed")
         return identity
 
     def _verifier(self, at: dt.datetime) -> verification.ClientVerifier:
