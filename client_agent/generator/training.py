@@ -148,7 +148,7 @@ def train_generator(
     if threads is not None:
         torch.set_num_threads(threads)
     place = _choose_device(device)
-    data = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    data = torch.tensor(images).permute(0, 3, 1, 2)
     mean_image, sigma_data = _statistics(data)
 
     fingerprint = run_fingerprint(preset, seed, images)
@@ -261,6 +261,14 @@ class _Run:
             list(self.average.parameters()), list(self.network.parameters()), fresh
         )
 
+    def check_finite(self) -> None:
+        """Raise TrainingError when a step with a finite loss still left weights that are not."""
+        if not all(bool(values.isfinite().all()) for values in self.average.parameters()):
+            raise TrainingError(
+                f"weights are not finite after step {self.step} (peak_lr {self.preset.peak_lr})",
+                hint="lower the preset's peak_lr; the last good checkpoint was kept",
+            )
+
     def state(self, fingerprint: str) -> dict[str, Any]:
         """Tensors and plain values, enough to go on exactly."""
         return {
@@ -299,6 +307,7 @@ def _loop(
 
     def save() -> None:
         nonlocal saved_at, saved_step
+        run.check_finite()
         if checkpoint is not None and run.step != saved_step:
             save_checkpoint(checkpoint, run.state(fingerprint))
             saved_at, saved_step = run.seconds, run.step
@@ -322,8 +331,8 @@ def _loop(
                 report(budget.fraction(run.step, run.seconds))
             if run.seconds - saved_at >= checkpoint_every_seconds:
                 save()
-        report(1.0)
         save()
+        report(1.0)
     except KeyboardInterrupt:
         save()
         raise
@@ -394,11 +403,13 @@ def _has_bf16(device: torch.device) -> bool:
 
 def _statistics(data: Tensor) -> tuple[Tensor, float]:
     """Mean image (float32 [C, H, W]) and root mean square about it, in the units of [-1, 1]."""
-    pixels = data.double() / 127.5 - 1
-    mean_image = pixels.mean(0)
-    spread = float((pixels - mean_image).square().mean().sqrt())
+    chunks = data.split(256)  # never the whole class in double precision
+    total = sum((chunk.double().sum(0) for chunk in chunks), torch.zeros(data.shape[1:]).double())
+    mean = total / len(data)
+    squares = sum(float((chunk.double() - mean).square().sum()) for chunk in chunks)
+    spread = (squares / data.numel()) ** 0.5 / 127.5
     # A class of identical images has no spread; the floor is half a grey level.
-    return mean_image.float(), max(spread, 1 / 255)
+    return (mean / 127.5 - 1).float(), max(spread, 1 / 255)
 
 
 def _draw_batch(count: int, size: int) -> Tensor:

@@ -1,6 +1,6 @@
 """JSON in and out: canonical bytes for what is hashed or signed, bounded parsing of the rest.
 
-`loads(dumps(value)) == value` for every value of JSON types whose integers fit 53 bits.
+`loads(dumps(value)) == value` for every value of JSON types whose numbers stay below 2^53.
 """
 
 import hashlib

@@ -185,6 +185,14 @@ def test_a_loss_that_is_not_finite_names_step_and_setting_and_keeps_the_checkpoi
     assert all(bool(values.isfinite().all()) for values in state["network"].values())
 
 
+def test_weights_poisoned_by_the_last_step_are_not_handed_over(tmp_path: Path):
+    checkpoint = tmp_path / "run.ckpt"
+    wild = dataclasses.replace(SMALL, peak_lr=float("inf"), warmup_steps=1)
+    with pytest.raises(TrainingError, match="weights are not finite after step 1"):
+        train(1, preset=wild, checkpoint=checkpoint)
+    assert not checkpoint.exists()
+
+
 def test_too_few_or_unfit_images_are_refused():
     with pytest.raises(DataError, match="15 images are too few"):
         train(1, images=noise_images(15))

@@ -1,7 +1,10 @@
 """The exported module: what it computes, what it may hold, what it must not tell."""
 
+import os
 import platform
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from client_agent.generator.training import (  # noqa: E402
 from client_agent.module import export  # noqa: E402
 from client_agent.module.export import build_module, export_module  # noqa: E402
 
+REPOSITORY = Path(__file__).parents[2]
 SHAPES = [("grey8", 8, 1), ("odd9", 9, 3), ("colour28", 28, 3)]
 
 
@@ -73,11 +77,21 @@ def test_repeats_give_the_same_bits(exported):
     assert first.tobytes() == session(path).run(None, {"noise": start})[0].tobytes()
 
 
-def test_same_weights_give_the_same_bytes_also_after_a_fresh_trace(exported, tmp_path: Path):
-    trained, path = exported
-    export._traced_network.cache_clear()
-    export_module(trained, tmp_path / "again.onnx")
-    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+def test_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path):
+    """What the site's second process traces is what its first one did."""
+    program = (
+        "import sys; from pathlib import Path; "
+        "from tests.unit.test_module_export import train, export_module; "
+        "export_module(train(8, 1, block_out_channels=(8, 16)), Path(sys.argv[1]))"
+    )
+    other = tmp_path / "other.onnx"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}
+    subprocess.run(
+        [sys.executable, "-c", program, str(other)], check=True, env=environment, cwd=REPOSITORY
+    )
+    here = tmp_path / "here.onnx"
+    export_module(train(8, 1, block_out_channels=(8, 16)), here)
+    assert other.read_bytes() == here.read_bytes()
 
 
 def test_only_standard_operators_one_loop_and_nothing_outside_the_file(exported):

@@ -182,9 +182,7 @@ def test_what_is_not_onnx_is_refused(tmp_path, data):
 def test_functions_are_refused(tmp_path):
     made = model()
     made.functions.append(
-        onnx.helper.make_function(
-            "com.example", "f", ["a"], ["b"], [], [helper.make_opsetid("", 18)]
-        )
+        helper.make_function("com.example", "f", ["a"], ["b"], [], [helper.make_opsetid("", 18)])
     )
     with pytest.raises(RefusedError, match="functions"):
         check(tmp_path, made)
