@@ -105,6 +105,4 @@ def settings_for(spec: ClassifierSpec) -> ClassifierSettings:
             f"classifier preset {spec.preset!r} is unknown",
             hint=f"choose one of {', '.join(PRESETS)}",
         )
-    return replace(
-        PRESETS[spec.preset], epochs=spec.epochs, seed=spec.seed, threads=spec.threads
-    )
+    return replace(PRESETS[spec.preset], epochs=spec.epochs, seed=spec.seed, threads=spec.threads)

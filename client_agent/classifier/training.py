@@ -247,9 +247,7 @@ def reproducible(threads: int) -> Iterator[None]:
         torch.set_num_threads(threads_before)
 
 
-def check_training_set(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], classes: int
-) -> None:
+def check_training_set(images: NDArray[np.uint8], labels: NDArray[np.int64], classes: int) -> None:
     """Raise DataError unless images and labels have the documented form and fit together."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2]:
         raise DataError(

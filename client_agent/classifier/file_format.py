@@ -1,0 +1,21 @@
+"""What `classifier.onnx` holds besides the network: names shared by the writer and the reader.
+
+The file takes `image`, uint8 [n, H, W, C], and gives `probabilities`, float32 [n, k]. Its
+metadata holds, as canonical JSON:
+
+    format_version  "1"
+    classes         list of k names, in the order of the output
+    image           {"size": H, "channels": C}
+    preprocessing   how an image file becomes uint8 [H, W, C]
+    provenance      what it was trained on and with
+
+Importing this module loads neither torch nor onnx.
+"""
+
+FORMAT_VERSION = 1
+INPUT_NAME = "image"
+OUTPUT_NAME = "probabilities"
+METADATA_KEYS = ("classes", "format_version", "image", "preprocessing", "provenance")
+# Bounds for a reader: the file is the site's own, but may be damaged or swapped.
+MAX_FILE_BYTES = 2048 * 1024 * 1024
+MAX_METADATA_BYTES = 16 * 1024 * 1024

@@ -1,0 +1,234 @@
+"""What a federation is compared with: every site alone, FedAvg, and all images in one place.
+
+All arms train the classifier of the product (client_agent/classifier) with one recipe and one
+preprocessing and are measured on one test set, so that they differ in what travels and in nothing
+else. FedAvg is McMahan et al., arXiv 1602.05629, algorithm 1 with every client in every round:
+nothing in it is weakened; with mutually exclusive labels each client drags the shared head towards
+its own classes, and that is what the figures show.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from client_agent.classifier.evaluation import Evaluation, average, evaluate_probabilities
+from client_agent.classifier.network import build_network
+from client_agent.classifier.settings import ClassifierSettings
+from client_agent.classifier.training import (
+    ClassifierProgress,
+    Schedule,
+    check_training_set,
+    fit_classifier,
+    predict_network,
+    reproducible,
+    train_epochs,
+)
+from client_agent.errors import DataError
+
+ROUNDS = 20
+LOCAL_EPOCHS = 3
+
+Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
+State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What one comparison arm reached.
+
+    Attributes:
+        evaluation: figures on the common test set; for `own_classes` the mean over the sites.
+        per_site: one evaluation a site for `own_classes`, else empty.
+        bytes_per_site: model bytes that one site sent and received, as serialised.
+        rounds: communication rounds.
+        local_epochs: passes of each site over its images in a round; 0 without rounds.
+        seconds: wall time of training and measuring, all sites one after the other.
+    """
+
+    evaluation: Evaluation
+    per_site: tuple[Evaluation, ...]
+    bytes_per_site: int
+    rounds: int
+    local_epochs: int
+    seconds: float
+
+
+def own_classes(
+    sites: Sequence[Labelled],
+    test: Labelled,
+    *,
+    classes: tuple[str, ...],
+    settings: ClassifierSettings,
+    on_progress: Callable[[float], None] | None = None,
+) -> Baseline:
+    """Train every site on its own images; measure each on the whole test set, and average.
+
+    A site with a single class needs no training: it answers with that class.
+
+    Args:
+        sites: images uint8 [n, H, W, C] and labels int64 [n], indices into `classes`, per site.
+        test: the common test set in the same form.
+        classes: all classes of the federation.
+        settings: network and recipe.
+        on_progress: called with the share done, 0 to 1.
+
+    Raises:
+        DataError: a site's images and labels do not fit. TrainingError: the loss is not finite.
+    """
+    started = time.monotonic()
+    _check(sites, classes)
+    evaluations = []
+    for number, (images, labels) in enumerate(sites):
+        held = np.unique(labels)
+        known = tuple(classes[index] for index in held)
+        if len(held) == 1:
+            probabilities = np.ones((len(test[0]), 1), dtype=np.float32)
+        else:
+            fitted = fit_classifier(
+                images,
+                np.searchsorted(held, labels),
+                classes=known,
+                settings=settings,
+                on_progress=_share(on_progress, number, len(sites)),
+            )
+            probabilities = predict_network(fitted.network, test[0], settings.threads)
+        evaluations.append(
+            evaluate_probabilities(probabilities, test[1], classes=classes, known=known)
+        )
+    _done(on_progress)
+    return Baseline(average(evaluations), tuple(evaluations), 0, 0, 0, time.monotonic() - started)
+
+
+def centralised(
+    sites: Sequence[Labelled],
+    test: Labelled,
+    *,
+    classes: tuple[str, ...],
+    settings: ClassifierSettings,
+    on_progress: Callable[[float], None] | None = None,
+) -> Baseline:
+    """Train on all images in one place, which no hospital may do: the upper bound.
+
+    Arguments and faults as `own_classes`; every class must be held by some site.
+    """
+    started = time.monotonic()
+    _check(sites, classes)
+    fitted = fit_classifier(
+        np.concatenate([images for images, _ in sites]),
+        np.concatenate([labels for _, labels in sites]),
+        classes=classes,
+        settings=settings,
+        on_progress=_share(on_progress, 0, 1),
+    )
+    probabilities = predict_network(fitted.network, test[0], settings.threads)
+    evaluation = evaluate_probabilities(probabilities, test[1], classes=classes)
+    _done(on_progress)
+    return Baseline(evaluation, (), 0, 0, 0, time.monotonic() - started)
+
+
+def fedavg(
+    sites: Sequence[Labelled],
+    test: Labelled,
+    *,
+    classes: tuple[str, ...],
+    settings: ClassifierSettings,
+    rounds: int = ROUNDS,
+    local_epochs: int = LOCAL_EPOCHS,
+    on_progress: Callable[[float], None] | None = None,
+) -> Baseline:
+    """Average the sites' weights after each of `rounds` rounds of `local_epochs` local passes.
+
+    The step size follows the recipe's one cycle over all rounds. Weights and the running statistics
+    of the normalisations are averaged with the sites' numbers of images as weights; a site begins
+    each round with a fresh optimiser, as in the paper. `bytes_per_site` is the size of what really
+    travels: the model in safetensors form, down and up, every round.
+
+    Arguments and faults as `own_classes`, and:
+
+    Args:
+        rounds: communication rounds.
+        local_epochs: passes of each site over its images in a round (E in the paper).
+    """
+    started = time.monotonic()
+    _check(sites, classes)
+    sizes = [len(images) for images, _ in sites]
+    schedules = [
+        Schedule(settings, rounds * local_epochs * settings.steps_per_epoch(size)) for size in sizes
+    ]
+    travelled = 0
+    with reproducible(settings.threads):
+        image_size, channels = sites[0][0].shape[1], sites[0][0].shape[3]
+        network = build_network(settings, image_size, channels, len(classes))
+        for number in range(rounds):
+            sent_down = save_tensors(_plain(network.state_dict()))
+            sent_up = []
+            for site, (images, labels) in enumerate(sites):
+                network.load_state_dict(load_tensors(sent_down))
+                train_epochs(
+                    network,
+                    images,
+                    labels,
+                    settings=settings,
+                    schedule=schedules[site],
+                    epochs=range(number * local_epochs, (number + 1) * local_epochs),
+                    stream=site,
+                )
+                sent_up.append(save_tensors(_plain(network.state_dict())))
+                if on_progress is not None:
+                    on_progress((number + (site + 1) / len(sites)) / rounds)
+            network.load_state_dict(weighted_mean([load_tensors(sent) for sent in sent_up], sizes))
+            travelled += len(sent_down) + max(map(len, sent_up))
+        probabilities = predict_network(network, test[0], settings.threads)
+    evaluation = evaluate_probabilities(probabilities, test[1], classes=classes)
+    return Baseline(evaluation, (), travelled, rounds, local_epochs, time.monotonic() - started)
+
+
+def weighted_mean(states: Sequence[State], weights: Sequence[int]) -> State:
+    """Return the mean of `states` with shares proportional to `weights`, summed in float64.
+
+    Counters (integer tensors) are averaged and rounded.
+    """
+    total = sum(weights)
+    result = {}
+    for name, first in states[0].items():
+        mean = sum(
+            (
+                state[name].double() * (weight / total)
+                for state, weight in zip(states, weights, strict=True)
+            ),
+            torch.zeros(first.shape, dtype=torch.float64),
+        )
+        result[name] = (mean if first.is_floating_point() else mean.round()).to(first.dtype)
+    return result
+
+
+def _plain(state: State) -> State:
+    """The format holds contiguous tensors only."""
+    return {name: values.detach().contiguous() for name, values in state.items()}
+
+
+def _check(sites: Sequence[Labelled], classes: tuple[str, ...]) -> None:
+    if not sites:
+        raise DataError("there is no site to train at")
+    for images, labels in sites:
+        check_training_set(images, labels, len(classes))
+
+
+def _share(
+    on_progress: Callable[[float], None] | None, number: int, count: int
+) -> Callable[[ClassifierProgress], None] | None:
+    """Turn the progress of one of `count` trainings into that of all."""
+    if on_progress is None:
+        return None
+    return lambda now: on_progress((number + now.fraction) / count)
+
+
+def _done(on_progress: Callable[[float], None] | None) -> None:
+    if on_progress is not None:
+        on_progress(1.0)
