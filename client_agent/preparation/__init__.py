@@ -1,0 +1,1 @@
+"""From pixels as stored to the one shape that the whole federation trains and predicts on."""

@@ -1,0 +1,1 @@
+"""Where images come from: DICOM trees, class folders, MedMNIST-style .npz -> labelled images."""
