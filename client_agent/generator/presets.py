@@ -91,8 +91,17 @@ def _tiny(size: int, channels: int) -> Preset:
     if size < 16:
         return Preset(
             name="tiny", image_size=size, channels=channels,
-            patch=1, block_out_channels=(32, 64), layers_per_block=1, attention=False,
-            batch_size=32, peak_lr=3e-3, sampler_steps=12, bf16=False,
+            # Handwritten digits, 115 images a class, one thread: 250 steps (8 s) and a classifier
+            # that saw synthetic digits only is right on 98.6 % of real ones, as one that saw the
+            # real ones is. (32, 64) is slower and no better. Folding 2 x 2 blocks doubles the steps
+            # a second and learns the training images by heart (held-out loss 1.04 against 0.58).
+            # So does training on: held-out loss is flat from 8 to 20 s while samples move closer
+            # to training images than unseen real ones are.
+            patch=1, block_out_channels=(32, 48), layers_per_block=1, attention=False,
+            # 6 sampler steps cost 0.4 points, 12 and 18 gain nothing over 8.
+            batch_size=32, peak_lr=3e-3, sampler_steps=8,
+            # bfloat16 is slower than float32 at this size: 26 against 30 steps a second.
+            bf16=False,
         )  # fmt: skip
     return Preset(
         name="tiny", image_size=size, channels=channels,
