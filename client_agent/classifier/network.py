@@ -41,6 +41,7 @@ class ClassifierNetwork(nn.Module):
                 f"a classifier takes images of {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels in 1 or "
                 f"3 channels, not {image_size} in {channels}"
             )
+        self.classes = classes
         self.body = ResNet(
             block="basic",
             layers=list(settings.blocks),

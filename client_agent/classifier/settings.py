@@ -1,4 +1,4 @@
-"""Every number of the classifier in one table: size of the network, training recipe, amount of work.
+"""Every number of the classifier in one table: size of network, training recipe, amount of work.
 
 The federation spec names a preset and a seed; here they become `ClassifierSettings`, which is all
 that training depends on besides the data. The amount of work follows from the number of images

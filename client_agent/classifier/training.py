@@ -175,7 +175,7 @@ def train_epochs(
     """
     optimiser = _optimiser(network, settings)
     loss_function = nn.CrossEntropyLoss(
-        weight=class_weights(labels, network.body.fc.out_features, settings.balance),
+        weight=class_weights(labels, network.classes, settings.balance),
         label_smoothing=settings.label_smoothing,
     )
     per_epoch = settings.steps_per_epoch(len(images))
