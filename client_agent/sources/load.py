@@ -71,7 +71,7 @@ def load_images(
         classes=names.classes,
         identifiers=tuple(result.identifiers),
         groups=tuple(result.groups),
-        skipped=tuple(result.skipped),
+        skipped=result.skipped,
     )
 
 
@@ -106,7 +106,7 @@ def load_unlabelled(
         images=_stack(result, image_size, channels),
         identifiers=tuple(result.identifiers),
         groups=tuple(result.groups),
-        skipped=tuple(result.skipped),
+        skipped=result.skipped,
     )
 
 
@@ -117,8 +117,8 @@ def _stack(result: Read, size: int, channels: int) -> np.ndarray:
 def _require_classes(
     labels: np.ndarray, names: ClassNames, wanted: frozenset[int] | None, where: str
 ) -> None:
-    if not len(labels):
-        raise DataError(f"{where}: no readable images")
     for index in sorted(wanted or ()):
         if not (labels == index).any():
             raise DataError(f"{where}: no readable images of class {names.classes[index]!r}")
+    if not len(labels):
+        raise DataError(f"{where}: no readable images")

@@ -24,17 +24,22 @@ MAX_UNREADABLE = 0.05
 
 @dataclass
 class Read:
-    """Images read so far; the lists but `skipped` run in parallel.
+    """Images read so far; `images`, `labels`, `identifiers` and `groups` run in parallel.
 
-    `others` counts DICOM objects that hold no image: they are in `skipped` but no damage.
+    `damaged` counts towards the limit; `others` (DICOM objects without pixels) does not.
     """
 
     images: list[np.ndarray] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     identifiers: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    others: int = 0
+    damaged: list[Skipped] = field(default_factory=list)
+    others: list[Skipped] = field(default_factory=list)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """All that was left out."""
+        return (*self.damaged, *self.others)
 
     def add(self, image: np.ndarray, label: int, identifier: str, group: str = "") -> None:
         """Take one prepared image, uint8 [H, W, C]."""
@@ -69,10 +74,9 @@ def read_files(
             raw = read_file(root / item.relative)
             image = prepare(raw.pixels, image_size=image_size, channels=channels)
         except NotAnImageError as error:
-            result.others += 1
-            result.skipped.append(Skipped(item.identifier, error.message))
+            result.others.append(Skipped(item.identifier, error.message))
         except DataError as error:
-            result.skipped.append(Skipped(item.identifier, error.message))
+            result.damaged.append(Skipped(item.identifier, error.message))
         else:
             result.add(image, item.label, item.identifier, raw.group)
         if on_progress is not None:
@@ -86,7 +90,7 @@ def stop_if_too_many(result: Read) -> None:
     Raises:
         DataError: naming the first few files, with the reason of the first.
     """
-    damaged = [item for item in result.skipped if item.reason != "holds no image"]
+    damaged = result.damaged
     total = len(result.images) + len(damaged)
     if damaged and len(damaged) > MAX_UNREADABLE * total:
         raise DataError(

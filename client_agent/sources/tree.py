@@ -8,8 +8,7 @@ from client_agent.errors import DataError
 from client_agent.sources.class_names import ClassNames
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ""})
-_DICOM_SUFFIX_MAX_DIGITS = 4
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 _SPLITS = ("train", "val", "test")
 
 
@@ -26,15 +25,28 @@ def list_candidates(root: Path) -> list[str]:
     found = []
     for path in _walk(root, root.resolve(), set()):
         suffix = path.suffix.lower()
-        if suffix in PICTURE_SUFFIXES or is_dicom_name(path) or has_dicom_magic(path):
+        if suffix in PICTURE_SUFFIXES or has_dicom_magic(path) or _may_be_dicom(path):
             found.append(path.relative_to(root).as_posix())
     return sorted(found)
 
 
-def is_dicom_name(path: Path) -> bool:
-    """Say whether a name is usual for DICOM: `.dcm`, `.ima`, no suffix, or `IM.1.2.840.7`."""
+def _may_be_dicom(path: Path) -> bool:
+    """Say whether a file without the magic number should count as a damaged DICOM file.
+
+    `.dcm` and its like say so; a name without suffix, or with digits (`IM.1.2.840.7`), is DICOM
+    in many exports, unless it holds text: a README is no damage.
+    """
     suffix = path.suffix.lower()
-    return suffix in DICOM_SUFFIXES or suffix[1:].isdecimal()
+    if suffix in DICOM_SUFFIXES:
+        return True
+    if suffix and not suffix[1:].isdecimal():
+        return False
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(132)
+    except OSError:
+        return True
+    return not start or b"\0" in start
 
 
 def has_dicom_magic(path: Path) -> bool:

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from ff_protocol.files import write_atomically
+from ff_protocol.files import storage_error
 
 
 def write_dicom(
@@ -67,8 +67,20 @@ def write_dicom(
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
-    write_atomically(path, buffer.getvalue())
+    _write(path, buffer.getvalue())
     return str(dataset.SOPInstanceUID)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write whole or not at all; no fsync, for thousands of files that can be made again."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise storage_error(error, path) from error
 
 
 def _uid(*parts: object) -> str:
