@@ -87,7 +87,7 @@ class Preset:
 
 
 def _tiny(size: int, channels: int) -> Preset:
-    """Two levels on a grid of at most 16; fits a laptop's processor and a few minutes a class."""
+    """Two or three levels on a grid of at most 32: a few minutes of a laptop a class."""
     if size < 16:
         return Preset(
             name="tiny", image_size=size, channels=channels,
@@ -105,9 +105,21 @@ def _tiny(size: int, channels: int) -> Preset:
         )  # fmt: skip
     return Preset(
         name="tiny", image_size=size, channels=channels,
-        patch=2 ** max(1, math.ceil(math.log2(size / 16))),
-        block_out_channels=(48, 96), layers_per_block=1, attention=False,
-        batch_size=64, peak_lr=2e-3, sampler_steps=18,
+        # Blood cells, 28 px, 30 s of one thread each: working on pixels in small batches beats
+        # folding 2 x 2 blocks into 48/96 or 40/80 channels, which trains on 2.5 times the images in
+        # that time and still leaves visible grain (held-out loss at sigma 0.12: 0.19 against 0.28;
+        # local contrast of samples 17.6 against 24.7, of real images 17.1). Three levels, so that
+        # the coarsest sees the whole image. 3.4 MiB.
+        patch=2 ** max(0, math.ceil(math.log2(size / 32))),
+        block_out_channels=(32, 48, 64), layers_per_block=1, attention=False,
+        batch_size=16, peak_lr=3e-3,
+        # 10 steps gave no worse a classifier than 18.
+        sampler_steps=10,
+        # Less noise than EDM's -1.2: medical images spread about 0.2, not 0.5, so the levels at
+        # which grain is decided lie lower.
+        P_mean=-1.6,
+        # No faster here than float32 (6.6 against 6.6 steps a second): keep the exact one.
+        bf16=False,
     )  # fmt: skip
 
 

@@ -27,7 +27,8 @@ from client_agent.module import export  # noqa: E402
 from client_agent.module.export import build_module, export_module  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]
-SHAPES = [("grey8", 8, 1), ("odd9", 9, 3), ("colour28", 28, 3)]
+# Name, side, channels, patch; 17 is padded to 20 before it is folded.
+SHAPES = [("grey8", 8, 1, 1), ("odd17", 17, 3, 2)]
 
 
 def train(size: int, channels: int, seed: int = 0, **changes) -> TrainedGenerator:
@@ -49,8 +50,8 @@ def session(path: Path):
 
 @pytest.fixture(scope="module", params=SHAPES, ids=[name for name, *_ in SHAPES])
 def exported(request, tmp_path_factory):
-    _, size, channels = request.param
-    trained = train(size, channels, block_out_channels=(8, 16))
+    _, size, channels, patch = request.param
+    trained = train(size, channels, patch=patch, block_out_channels=(8, 16))
     path = tmp_path_factory.mktemp("module") / "module.onnx"
     export_module(trained, path)
     return trained, path
