@@ -19,10 +19,10 @@ from client_agent.commands.common import Call, site_command
     show_default=True,
     help="digits (offline), a MedMNIST-style FILE.npz, or a MedMNIST name to download.",
 )
-@click.option("--sites", type=click.IntRange(2, 100), default=5, show_default=True)
+@click.option("--sites", type=click.IntRange(2, 100), default=10, show_default=True)
 @click.option(
     "--budget",
-    default="40s",
+    default="15s",
     show_default=True,
     help="Training time per site, divided over its classes.",
 )
@@ -30,7 +30,7 @@ from client_agent.commands.common import Call, site_command
 @click.option(
     "--samples",
     type=click.IntRange(10),
-    default=500,
+    default=300,
     show_default=True,
     help="Synthetic images per class.",
 )

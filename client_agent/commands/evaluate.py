@@ -29,11 +29,15 @@ def command(call: Call, data: Path | None, labels: Path | None, split: str | Non
         figures = evaluated.figures
         print(
             f"{evaluated.images} images: accuracy {figures['accuracy']:.4f}, "
-            f"macro AUROC {figures['auroc']:.4f}, macro F1 {figures['f1']:.4f}"
+            f"macro AUROC {_figure(figures['macro_auroc'])}, macro F1 {figures['macro_f1']:.4f}"
         )
-        recall = figures["recall"]
-        show_table("", ["class", "recall"], [[name, f"{value:.3f}"] for name, value in recall.items()])  # fmt: skip  # noqa: E501
+        rows = [[name, _figure(value)] for name, value in figures["recall"].items()]
+        show_table("", ["class", "recall"], rows)
         if evaluated.skipped:
             print(f"{len(evaluated.skipped)} unreadable images skipped")
 
     call.console.result(plain(evaluated), lines)
+
+
+def _figure(value: float | None) -> str:
+    return "not tested" if value is None else f"{value:.4f}"

@@ -19,7 +19,7 @@ class Arm:
     """What one way of learning reached.
 
     Attributes:
-        figures: accuracy, auroc and the rest, on the common test set.
+        figures: accuracy, macro_auroc and the rest, on the common test set.
         bytes_per_site: payload on the wire per site; 0 where nothing travels.
         rounds: communication rounds.
         seconds: wall time.

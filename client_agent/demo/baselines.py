@@ -31,8 +31,8 @@ from client_agent.classifier.training import (
 )
 from client_agent.errors import DataError
 
-ROUNDS = 20
-LOCAL_EPOCHS = 3
+ROUNDS = 10
+LOCAL_EPOCHS = 5
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 State = dict[str, torch.Tensor]

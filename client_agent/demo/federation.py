@@ -34,10 +34,10 @@ class DemoOptions:
 
     out: Path
     dataset: str = "digits"
-    sites: int = 5
-    seconds_per_site: float = 40.0
+    sites: int = 10
+    seconds_per_site: float = 15.0
     seed: int = 0
-    samples_per_class: int = 500
+    samples_per_class: int = 300
 
 
 @dataclass(frozen=True)

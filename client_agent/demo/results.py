@@ -65,7 +65,7 @@ class Demonstration:
             "arms": {
                 name: {
                     "accuracy": arm.figures["accuracy"],
-                    "auroc": arm.figures["auroc"],
+                    "auroc": arm.figures["macro_auroc"],
                     "bytes_per_site": arm.bytes_per_site,
                     "rounds": arm.rounds,
                     "seconds": round(arm.seconds, 1),
@@ -93,7 +93,7 @@ def show(demonstration: Demonstration) -> None:
         [
             TITLES[name],
             f"{100 * arm.figures['accuracy']:.1f} %",
-            f"{arm.figures['auroc']:.3f}",
+            f"{arm.figures['macro_auroc']:.3f}",
             arm.rounds or "",
             f"{arm.bytes_per_site / 1e6:.1f} MB" if arm.bytes_per_site else "",
             format_duration(arm.seconds),

@@ -51,7 +51,7 @@ def check_module(folder: Path, publication: Publication, site: Site) -> Card:
     """
     try:
         digest, entries = describe_module(folder)
-        if digest != publication.module:
+        if digest != publication.module or entries != publication.files:
             raise RefusedError("the files received are not the ones published")
         card = read_card(folder)
         _check_card(card, publication, site)

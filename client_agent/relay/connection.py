@@ -3,18 +3,23 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from client_agent.relay.channel import connect
-from client_agent.relay.client import RelayClient
+from typing import TYPE_CHECKING
+
 from client_agent.site import Site
+
+if TYPE_CHECKING:
+    from client_agent.relay.client import RelayClient
 
 
 @contextmanager
-def open_relay(site: Site) -> Iterator[RelayClient]:
+def open_relay(site: Site) -> Iterator["RelayClient"]:
     """Connect to the site's coordinator.
 
     Raises:
         NetworkError, IdentityError: with what is wrong and what to do.
     """
+    from client_agent.relay.channel import connect  # grpc: offline steps do without it
+
     identity = site.identity
     with connect(
         identity.endpoint, identity.server_name, site.trust, site.credential("tls")

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ff_protocol import canonical, dsse, statements
 from ff_protocol.clock import utc_now
@@ -35,9 +35,11 @@ from client_agent.registry.statements import (
     published_modules,
     store_publication,
 )
-from client_agent.relay.client import RelayClient
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
+
+if TYPE_CHECKING:
+    from client_agent.relay.client import RelayClient
 
 POLL_SECONDS = 2.0
 
@@ -134,7 +136,7 @@ def _receive_once(site: Site, result: Received, progress: Progress) -> None:
             result.bytes_on_wire += relay.bytes_sent + relay.bytes_received
 
 
-def _take_statements(site: Site, relay: RelayClient, result: Received) -> None:
+def _take_statements(site: Site, relay: "RelayClient", result: Received) -> None:
     """Verify and keep what is new: publications and revocations."""
     refused = refusals(site.home)
     publications = list(published_modules(site))
@@ -190,7 +192,7 @@ def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
 
 def _take_module(
     site: Site,
-    relay: RelayClient,
+    relay: "RelayClient",
     publication: Publication,
     revoked: RevocationList,
     result: Received,

@@ -1,0 +1,183 @@
+"""Forgetting, offline: what is left is bit-identical to never having had the module."""
+
+from pathlib import Path
+
+import pytest
+
+from client_agent.registry.fit_record import read_fit_record
+from client_agent.registry.forgetting import forget_revoked, read_pending
+from client_agent.registry.log import Log
+from client_agent.registry.modules import own_modules, place
+from client_agent.registry.revocations import RevocationList
+from client_agent.registry.statements import store_publication
+from client_agent.site import Site
+from client_agent.steps import revoke as revoke_step
+from client_agent.steps.fit import fit
+from client_agent.steps.revoke import finish_unlearning, revoke
+from client_agent.steps.send import _publication
+from client_agent.steps.status import status
+from client_agent.steps.train import TrainOptions, train
+from ff_protocol import dsse, statements
+from ff_protocol.clock import utc_now
+from ff_protocol.manifest import describe_module
+from ff_protocol.names import Role
+
+
+def share(sites: dict[str, Site], receiver: Site, senders: list[str]) -> dict[str, str]:
+    """Put the senders' modules and publications into the receiver's home; digests by sender."""
+    digests = {}
+    for sender in senders:
+        for name, folder in own_modules(sites[sender].home).items():
+            digest, entries = describe_module(folder)
+            place(folder, receiver.home.admitted(digest), copy=True)
+            envelope = _publication(sites[sender], name, digest, entries)
+            payload = dsse.verify(envelope, receiver.trust, (Role.SITE,), at=utc_now())
+            publication = statements.read_publication(payload, max_module_bytes=2**26)
+            store_publication(receiver.home, publication, envelope)
+            digests[sender] = digest
+    return digests
+
+
+EVERYONE = ["hospital-1", "hospital-2", "hospital-3"]
+
+
+@pytest.fixture
+def never_had(sites) -> str:
+    """The classifier of a site that never had hospital-3's module."""
+    site = sites["hospital-2"]
+    share(sites, site, EVERYONE[:2])
+    return fit(site).classifier
+
+
+def traces(site: Site, digest: str) -> list[Path]:
+    """Files whose path or content names the module, statements, record and certificates apart."""
+    found = []
+    for path in site.home.root.rglob("*"):
+        kept = {"statements", "certificates", "log.jsonl", "unlearning.json", "keys"}
+        if path.relative_to(site.home.root).parts[0] in kept or not path.is_file():
+            continue
+        if digest in str(path) or digest.encode() in path.read_bytes():
+            found.append(path)
+    return found
+
+
+def test_a_local_revocation_ends_bit_identical_to_never_having_had_it(sites, never_had):
+    site = sites["hospital-1"]
+    digest = share(sites, site, EVERYONE)["hospital-3"]
+    before = fit(site)
+    assert before.classifier != never_had
+    assert before.classes == ("zero", "one", "two")
+    assert traces(site, digest)
+
+    revoked = revoke(site, of_site="hospital-3", reason="test")
+
+    assert revoked.scope == "local"
+    assert revoked.unlearned.classifier == never_had
+    assert revoked.unlearned.classes == ("zero", "one")
+    assert traces(site, digest) == []
+    assert status(site)["missing_classes"] == ["two"]
+    assert read_pending(site) is None
+
+
+def test_the_certificate_verifies_and_names_both_states(sites, never_had):
+    site = sites["hospital-1"]
+    digest = share(sites, site, EVERYONE)["hospital-3"]
+    before = fit(site)
+    unlearned = revoke(site, module=digest[:10]).unlearned
+    envelope = (site.home.unlearning_certificates / unlearned.certificate).read_bytes()
+    payload = dsse.verify(envelope, sites["hospital-2"].trust, (Role.SITE,), at=utc_now())
+    assert payload.signer.site_id == "hospital-1"
+    assert payload.value["subject"] == [{"name": "module", "digest": {"sha256": digest}}]
+    predicate = payload.value["predicate"]
+    assert predicate["before"]["classifier"] == before.classifier
+    assert predicate["after"]["classifier"] == never_had
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@pytest.mark.parametrize("after", range(7))
+def test_killed_at_any_record_a_rerun_ends_in_the_same_state(sites, never_had, monkeypatch, after):
+    site = sites["hospital-1"]
+    digest = share(sites, site, EVERYONE)["hospital-3"]
+    fit(site)
+    appended = 0
+    original = Log.append
+
+    def dying(self, event, **details):
+        nonlocal appended
+        if appended == after:
+            raise KilledError
+        appended += 1
+        return original(self, event, **details)
+
+    monkeypatch.setattr(Log, "append", dying)
+    with pytest.raises(KilledError) if after < 5 else _nothing():
+        revoke(site, module=digest)
+    monkeypatch.setattr(Log, "append", original)
+
+    revoke(site, module=digest)
+
+    assert read_fit_record(site.home).classifier == never_had
+    assert traces(site, digest) == []
+    assert read_pending(site) is None
+    assert len(list(site.home.unlearning_certificates.glob("*.dsse"))) == 1
+    site.log.verify()
+
+
+class _nothing:  # noqa: N801
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *caught):
+        return False
+
+
+def test_deleting_waits_for_nobody_and_rebuilding_can_be_left_to_fit(sites, never_had):
+    site = sites["hospital-1"]
+    digest = share(sites, site, EVERYONE)["hospital-3"]
+    fit(site)
+    assert revoke(site, module=digest, rebuild=False).unlearned is None
+    assert traces(site, digest) == []
+    assert not site.home.classifier.exists()
+    assert read_pending(site).modules == (digest,)
+    fitted = fit(site)
+    assert fitted.classifier == never_had
+    assert fitted.certificate is not None
+
+
+def test_revoking_twice_signs_once(sites):
+    site = sites["hospital-1"]
+    digest = share(sites, site, EVERYONE)["hospital-3"]
+    assert revoke(site, module=digest).statement is not None
+    again = revoke(site, module=digest)
+    assert again.statement is None
+    assert len(list(site.home.local_revocations.glob("*.dsse"))) == 1
+
+
+def test_an_own_module_is_revoked_for_all_and_not_trained_again(sites, digits, monkeypatch):
+    site = sites["hospital-1"]
+    share(sites, site, EVERYONE)
+    monkeypatch.setattr(revoke_step, "deliver_revocations", lambda *_: False)
+    revoked = revoke(site, of_site="hospital-1")
+    assert (revoked.scope, revoked.relayed) == ("federation", False)
+    assert own_modules(site.home) == {}
+    options = TrainOptions(data=digits, classes=("zero",), steps=5, threads=1)
+    assert "revoked" in train(site, options).kept["zero"]
+
+
+def test_a_classifier_that_never_knew_the_module_stays(sites, never_had):
+    site = sites["hospital-2"]  # fitted without hospital-3
+    before = site.home.classifier.stat().st_mtime_ns
+    share(sites, site, ["hospital-3"])
+    digest = describe_module(own_modules(sites["hospital-3"].home)["two"])[0]
+    unlearned = revoke(site, module=digest).unlearned
+    assert unlearned.classifier == never_had
+    assert site.home.classifier.stat().st_mtime_ns == before
+
+
+def test_nothing_pending_nothing_happens(sites):
+    site = sites["hospital-1"]
+    assert forget_revoked(site, RevocationList()) is None
+    assert finish_unlearning(site) is None
