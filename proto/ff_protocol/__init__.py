@@ -4,3 +4,6 @@ Both sides import this package and never each other. It needs no numerical libra
 """
 
 __version__ = "0.1.0"
+
+PROTOCOL_VERSION = 1
+"""Version of the wire (proto/relay.proto): both sides of a connection must have the same."""

@@ -64,9 +64,14 @@ class Identity:
 def check_site_id(value: str) -> str:
     """Return `value` if it is a site id: a DNS label in lower case (RFC 1123), 1 to 63 characters.
 
+    Names of roles are reserved: statements name their issuer by site id or role, and a site named
+    `authority` would pass for the authority.
+
     Raises:
         MalformedError: it is not.
     """
+    if value in tuple(Role):
+        raise MalformedError(f"site name {value!r} is reserved", hint="choose another site name")
     if not _LABEL.fullmatch(value):
         raise MalformedError(
             f"site name {value[:80]!r}: use 1 to 63 lower-case letters, digits and inner hyphens"

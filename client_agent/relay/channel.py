@@ -1,0 +1,48 @@
+"""Opening a connection to the coordinator: TLS 1.3 with both sides authenticated, failing fast."""
+
+import contextlib
+from collections.abc import Iterator
+
+import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
+import grpc
+from ff_protocol.certificates import Credential, chain_to_pem, key_to_pem
+from ff_protocol.trust import TrustRoot
+
+from client_agent.relay.client import RelayClient
+from client_agent.relay.retrying import Attempts
+
+
+@contextlib.contextmanager
+def connect(
+    endpoint: str,
+    server_name: str | None,
+    trust: TrustRoot,
+    credential: Credential,
+    *,
+    attempts: Attempts | None = None,
+) -> Iterator[RelayClient]:
+    """Connect, check that the coordinator answers, and yield a client.
+
+    Args:
+        endpoint: `host:port` to dial.
+        server_name: name that the server's certificate must carry; None: the endpoint's host.
+        trust: the federation's root: nothing else is trusted.
+        credential: this site's TLS client credential, or an invitation's.
+        attempts: how often transient faults are tried again.
+
+    Raises:
+        NetworkError: not reachable, or not a coordinator.
+        IdentityError: one side refuses the other's certificate.
+    """
+    options = list(tls.CLIENT_OPTIONS)
+    if server_name is not None:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=chain_to_pem((trust.certificate,)),
+        private_key=key_to_pem(credential.key),
+        certificate_chain=chain_to_pem(credential.chain),
+    )
+    with grpc.secure_channel(endpoint, credentials, options=options) as channel:
+        client = RelayClient(channel, endpoint, attempts or Attempts())
+        client.check_health()
+        yield client

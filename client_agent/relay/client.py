@@ -1,0 +1,292 @@
+"""What a site can ask of the coordinator: a small client over one channel.
+
+Every call is safe to repeat, so transient faults are tried again here; what fails after that is an
+error of client_agent.errors with the endpoint in it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
+import grpc
+from ff_protocol import PROTOCOL_VERSION
+from ff_protocol.canonical import sha256_hex
+from ff_protocol.limits import MAX_ENVELOPE_BYTES, MAX_LISTED_STATEMENTS
+from ff_protocol.manifest import FileEntry
+from ff_protocol.statements import Publication
+from ff_protocol.wire import relay_pb2, relay_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from client_agent.errors import AgentError, NetworkError
+from client_agent.relay.receiving import FileReceiver
+from client_agent.relay.retrying import Attempts, retrying
+from client_agent.relay.sending import ChunkSender
+from client_agent.relay.translation import (
+    CoordinatorUnreachableError,
+    DamagedTransferError,
+    WrongServerError,
+    translate,
+)
+from client_agent.relay.watchdog import StalledError, watched
+
+Result = TypeVar("Result")
+OnProgress = Callable[[int, int], None]
+
+CONNECT_SECONDS = 10.0
+CALL_SECONDS = 60.0
+STALL_SECONDS = 60.0
+_MAX_KNOWN_PER_REQUEST = 30_000  # 34 bytes each: stays below the largest message
+
+
+@dataclass(frozen=True)
+class FederationInfo:
+    """The coordinator's answer: signed spec, its clock (seconds since 1970 UTC), wire version."""
+
+    spec_envelope: bytes
+    server_time: int
+    protocol_version: int
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """Certificate chains (PEM, leaf first) and the signed spec; the caller verifies all three."""
+
+    tls_chain: bytes
+    signing_chain: bytes
+    spec_envelope: bytes
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What sending a module took. `already_there`: it had been published before.
+
+    Attributes:
+        bytes_sent: payload sent now, publication included.
+        chunks_sent: chunks acknowledged now.
+        chunks_total: distinct chunks of the module.
+    """
+
+    bytes_sent: int
+    chunks_sent: int
+    chunks_total: int
+    already_there: bool
+
+
+class RelayClient:
+    """Calls to one coordinator.
+
+    Attributes:
+        bytes_sent, bytes_received: payload since the connection was opened: chunks, statements,
+            certificates; without protocol overhead.
+    """
+
+    def __init__(self, channel: grpc.Channel, endpoint: str, attempts: Attempts) -> None:
+        self.endpoint = endpoint
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._attempts = attempts
+        self._relay = relay_pb2_grpc.RelayStub(channel)
+        self._enrolment = relay_pb2_grpc.EnrolmentStub(channel)
+        self._health = health_pb2_grpc.HealthStub(channel)
+
+    def check_health(self) -> None:
+        """Make sure that a coordinator answers, within ten seconds.
+
+        Raises:
+            NetworkError, IdentityError: it does not.
+        """
+
+        def check() -> None:
+            answer = self._call(
+                self._health.Check, health_pb2.HealthCheckRequest(), seconds=CONNECT_SECONDS
+            )
+            if answer.status != health_pb2.HealthCheckResponse.SERVING:
+                raise CoordinatorUnreachableError(f"coordinator {self.endpoint} is shutting down")
+
+        retrying(check, self._fresh_attempts())
+
+    def get_federation(self) -> FederationInfo:
+        """Ask for the signed spec and the server's clock.
+
+        Raises:
+            NetworkError, IdentityError: see `connect`; or the coordinator's version differs.
+        """
+        answer = self._repeat(self._relay.GetFederation, relay_pb2.GetFederationRequest())
+        if answer.protocol_version != PROTOCOL_VERSION:
+            raise WrongServerError(
+                f"coordinator {self.endpoint} speaks version {answer.protocol_version} of the "
+                f"protocol, this agent speaks {PROTOCOL_VERSION}",
+                hint="install the version that the consortium's operator names",
+            )
+        self.bytes_received += len(answer.spec_envelope)
+        return FederationInfo(answer.spec_envelope, answer.server_time, answer.protocol_version)
+
+    def enrol(self, tls_request: bytes, signing_request: bytes) -> Enrolled:
+        """Exchange the invitation that this channel was opened with for two certificates.
+
+        Args:
+            tls_request: PKCS#10 request, PEM.
+            signing_request: PKCS#10 request for another key, PEM.
+
+        Raises:
+            IdentityError: the invitation has expired or been used with other keys.
+            NetworkError: the answer was lost: repeat with the same requests.
+        """
+        request = relay_pb2.EnrolRequest(tls_request=tls_request, signing_request=signing_request)
+        answer = self._repeat(self._enrolment.Enrol, request)
+        self.bytes_sent += len(tls_request) + len(signing_request)
+        self.bytes_received += (
+            len(answer.tls_chain) + len(answer.signing_chain) + len(answer.spec_envelope)
+        )
+        return Enrolled(answer.tls_chain, answer.signing_chain, answer.spec_envelope)
+
+    def send_module(
+        self,
+        folder: Path,
+        envelope: bytes,
+        entries: dict[str, FileEntry],
+        on_progress: OnProgress | None = None,
+    ) -> SendResult:
+        """Send the chunks that the coordinator lacks, then publish. Sending twice is a no-op.
+
+        Args:
+            folder: holds the files of `entries`.
+            envelope: signed publication of the module.
+            entries: the module's files by name, from `describe_module`.
+            on_progress: called with (bytes that the coordinator has, bytes in all).
+
+        Raises:
+            NetworkError: nothing is lost; sending again goes on where it stopped.
+            RefusedError, IdentityError: the coordinator refuses, with the reason.
+            DataError: a file changed while it was being sent.
+        """
+        before = self.bytes_sent
+        sender = ChunkSender(folder, entries, on_progress)
+
+        def count(size: int) -> None:
+            self.bytes_sent += size
+
+        self._transfer(lambda attempts: sender.send(self._relay, STALL_SECONDS, attempts, count))
+        already_there = self.publish(envelope)
+        return SendResult(
+            bytes_sent=self.bytes_sent - before,
+            chunks_sent=sender.chunks_sent,
+            chunks_total=sender.chunks_total,
+            already_there=already_there,
+        )
+
+    def publish(self, envelope: bytes) -> bool:
+        """Hand in a signed statement; True if the coordinator had it already.
+
+        Raises:
+            RefusedError, IdentityError: the coordinator refuses, with the reason.
+            NetworkError: it cannot be reached.
+        """
+        answer = self._repeat(self._relay.Publish, relay_pb2.PublishRequest(envelope=envelope))
+        self.bytes_sent += len(envelope)
+        return bool(answer.already_there)
+
+    def list_statements(self, known: set[str]) -> Iterator[bytes]:
+        """Yield the envelopes that this site does not know, revocations first, as they come.
+
+        Args:
+            known: SHA-256 of envelopes, hexadecimal.
+
+        Raises:
+            NetworkError: cut off, or more or larger statements than a federation can have.
+        """
+        seen = set(known)
+        attempts = self._fresh_attempts()
+        while True:
+            try:
+                for envelope in self._new_statements(seen):
+                    attempts.progressed()
+                    yield envelope
+                return
+            except NetworkError as error:
+                attempts.failed(error)
+
+    def fetch_files(
+        self, publication: Publication, folder: Path, on_progress: OnProgress | None = None
+    ) -> None:
+        """Fetch a module's files into `folder`, going on from whole verified chunks there.
+
+        Args:
+            publication: what to fetch, from a verified statement.
+            folder: destination; unfinished files end in `.part`.
+            on_progress: called with (bytes here, bytes in all).
+
+        Raises:
+            NetworkError: cut off or damaged; what was verified stays for the next time.
+            RefusedError: the files contradict the publication.
+            StorageError: the disk refuses.
+        """
+
+        def count(size: int) -> None:
+            self.bytes_received += size
+
+        receiver = FileReceiver(publication, folder, on_progress)
+        self._transfer(lambda attempts: receiver.fetch(self._relay, STALL_SECONDS, attempts, count))
+
+    def _new_statements(self, seen: set[str]) -> Iterator[bytes]:
+        labels = [bytes.fromhex(label) for label in sorted(seen)[:_MAX_KNOWN_PER_REQUEST]]
+        number = 0
+        with self._translated():
+            call = self._relay.ListStatements(relay_pb2.ListStatementsRequest(known=labels))
+            for message in watched(call, STALL_SECONDS):
+                number += 1
+                if len(message.envelope) > MAX_ENVELOPE_BYTES or number > MAX_LISTED_STATEMENTS:
+                    call.cancel()
+                    raise DamagedTransferError(
+                        f"coordinator {self.endpoint} sends more than a federation can have"
+                    )
+                self.bytes_received += len(message.envelope)
+                label = sha256_hex(message.envelope)
+                if label not in seen:
+                    seen.add(label)
+                    yield message.envelope
+
+    def _transfer(self, work: Callable[[Attempts], Result]) -> Result:
+        attempts = self._fresh_attempts()
+
+        def attempt() -> Result:
+            with self._translated():
+                return work(attempts)
+
+        return retrying(attempt, attempts)
+
+    def _repeat(self, method: Any, request: Any) -> Any:
+        return retrying(lambda: self._call(method, request), self._fresh_attempts())
+
+    def _call(self, method: Any, request: Any, seconds: float = CALL_SECONDS) -> Any:
+        with self._translated():
+            return method(request, timeout=seconds)
+
+    def _translated(self) -> "_Translated":
+        return _Translated(self.endpoint)
+
+    def _fresh_attempts(self) -> Attempts:
+        model = self._attempts
+        return Attempts(model.limit, model.base_seconds, model.cap_seconds, model.sleep)
+
+
+class _Translated:
+    """Turns what gRPC raises inside into the agent's errors."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, grpc.RpcError):
+            raised: AgentError = translate(error, self._endpoint)
+            raise raised from error
+        if isinstance(error, StalledError):
+            raise CoordinatorUnreachableError(
+                f"coordinator {self._endpoint}: no progress for {error.args[0]:.0f} s",
+                hint="nothing is lost: run the same command again",
+            ) from error

@@ -1,0 +1,111 @@
+"""From gRPC's status to the agent's errors: one clear line with the endpoint and what to do."""
+
+import grpc
+
+from client_agent.errors import AgentError, IdentityError, NetworkError, RefusedError
+
+_Code = grpc.StatusCode
+_RERUN = "nothing is lost: run the same command again once it is back"
+_TLS_SIGNS = ("handshake", "ssl_", "certificate", "tsi_", "tls")
+_NAME_SIGNS = ("hostname verification", "peer name", "not in peer certificate")
+
+
+class CoordinatorUnreachableError(NetworkError):
+    """Nothing answers at the endpoint, or the connection broke."""
+
+
+class WrongServerError(NetworkError):
+    """Something answers at the endpoint, but it is not our coordinator, or not our version."""
+
+    transient = False
+
+
+class PeerUntrustedError(IdentityError):
+    """The TLS handshake failed: a certificate of either side was refused."""
+
+
+class DamagedTransferError(NetworkError):
+    """The coordinator sent other bytes than were asked for, or lacks what it announced."""
+
+    transient = False
+
+
+def translate(error: grpc.RpcError, endpoint: str) -> AgentError:
+    """Turn what gRPC raised into an error that says who must do what.
+
+    Args:
+        error: from a call to the coordinator.
+        endpoint: `host:port` that was dialled.
+    """
+    code = error.code() if isinstance(error, grpc.Call) else _Code.UNKNOWN
+    text = (error.details() if isinstance(error, grpc.Call) else str(error)) or code.name
+    if code == _Code.UNAVAILABLE:
+        return _unavailable(text, endpoint)
+    if code == _Code.DEADLINE_EXCEEDED:
+        return CoordinatorUnreachableError(
+            f"coordinator {endpoint} does not answer", hint=f"check address and firewall; {_RERUN}"
+        )
+    if code in (_Code.UNAUTHENTICATED, _Code.PERMISSION_DENIED):
+        return IdentityError(f"coordinator {endpoint} refuses this site: {text}")
+    if code in (_Code.FAILED_PRECONDITION, _Code.INVALID_ARGUMENT, _Code.ALREADY_EXISTS):
+        return RefusedError(f"coordinator {endpoint} refuses it: {text}")
+    if code == _Code.NOT_FOUND:
+        return DamagedTransferError(f"coordinator {endpoint}: {text}", hint="tell its operator")
+    if code == _Code.UNIMPLEMENTED:
+        return WrongServerError(
+            f"coordinator {endpoint} speaks another version of the protocol",
+            hint="install the version that the consortium's operator names",
+        )
+    if code == _Code.RESOURCE_EXHAUSTED:
+        return CoordinatorUnreachableError(
+            f"coordinator {endpoint} cannot take it: {text}", hint=f"tell its operator; {_RERUN}"
+        )
+    return CoordinatorUnreachableError(f"coordinator {endpoint}: {text[:300]}", hint=_RERUN)
+
+
+def _unavailable(text: str, endpoint: str) -> AgentError:
+    lower = text.lower()
+    if any(sign in lower for sign in _NAME_SIGNS):
+        return PeerUntrustedError(
+            f"the server at {endpoint} is not the one that was expected: its certificate is for "
+            "another name",
+            hint="check the address; the operator adds names with ff-coordinator init --host",
+        )
+    if "dns resolution failed" in lower or "name resolution" in lower or "domain name" in lower:
+        return WrongServerError(
+            f"coordinator {endpoint} is not reachable: its name cannot be resolved",
+            hint="check the name in site.yaml or in the invitation, and this machine's DNS",
+        )
+    if "connection refused" in lower:
+        return _unreachable(endpoint, "connection refused")
+    if "wrong_version_number" in lower or "http_request" in lower:
+        return WrongServerError(
+            f"the server at {endpoint} does not speak TLS: it is not a coordinator",
+            hint="check address and port",
+        )
+    if any(sign in lower for sign in _TLS_SIGNS):
+        return PeerUntrustedError(
+            f"no trusted connection to {endpoint}: {_handshake(lower)}",
+            hint="check that the address belongs to this federation's coordinator, the clocks, and "
+            "that this site's certificate has not expired",
+        )
+    return _unreachable(endpoint, _last(text))
+
+
+def _handshake(lower: str) -> str:
+    if "certificate_verify_failed" in lower or "verify failed" in lower:
+        return "its certificate is not of this federation, or has expired"
+    if "certificate_required" in lower or "unknown_ca" in lower or "bad_certificate" in lower:
+        return "it refuses this site's certificate"
+    return "the TLS handshake failed"
+
+
+def _unreachable(endpoint: str, reason: str) -> NetworkError:
+    return CoordinatorUnreachableError(
+        f"coordinator {endpoint} is not reachable: {reason}",
+        hint=f"check that it runs and that no firewall is between; {_RERUN}",
+    )
+
+
+def _last(text: str) -> str:
+    return text.rsplit("last error:", 1)[-1].strip()[:200]

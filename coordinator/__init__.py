@@ -1,0 +1,1 @@
+"""The relay and the authority: `ff-coordinator`. Needs no numerical library."""

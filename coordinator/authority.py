@@ -1,0 +1,204 @@
+"""Founding a federation: root, issuing CA, the authority's and the server's certificates, the spec.
+
+The home appears whole or not at all: everything is made in a temporary folder beside it, which is
+then renamed.
+"""
+
+import datetime as dt
+import secrets
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from ff_protocol import dsse, statements
+from ff_protocol.certificates import (
+    SIGNING_LIFETIME,
+    TLS_LIFETIME,
+    Credential,
+    Purpose,
+    chain_to_pem,
+    issue_leaf,
+    make_issuing,
+    make_key,
+    make_root,
+    root_fingerprint,
+)
+from ff_protocol.clock import timestamp
+from ff_protocol.files import read_bounded, storage_error, sync_folder, write_atomically
+from ff_protocol.limits import MAX_ENVELOPE_BYTES
+from ff_protocol.names import Identity, Role, slug
+from ff_protocol.spec import FederationSpec
+from ff_protocol.trust import TrustRoot
+
+from coordinator.errors import UsageError
+from coordinator.home import CoordinatorHome, Settings
+from coordinator.store import SPEC_KEY, Store, open_store
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+RENEW_BEFORE = dt.timedelta(days=30)
+"""A server certificate with less than this left is renewed when the server starts."""
+
+
+@dataclass(frozen=True)
+class Founded:
+    """What `init` led to. `already` is true if the same federation was there before."""
+
+    federation_id: str
+    name: str
+    fingerprint: str
+    already: bool
+
+
+def found(
+    home: CoordinatorHome,
+    name: str,
+    spec: FederationSpec,
+    *,
+    hosts: tuple[str, ...] = (),
+    endpoint: str | None = None,
+    store: str | None = None,
+    now: dt.datetime,
+) -> Founded:
+    """Make a federation; safe to repeat.
+
+    Args:
+        home: a folder that does not exist, is empty, or holds the same federation.
+        name: for people; its letters and digits begin the federation id.
+        spec: what all sites agree on.
+        hosts: names and addresses at which sites reach the server, besides the local ones.
+        endpoint: default address for invitations.
+        store: URL of the object store, None for a folder in the home.
+        now: start of validity.
+
+    Raises:
+        UsageError: the home holds something else.
+        StorageError, StoreError: the disk or the store refuses.
+    """
+    hosts = tuple(dict.fromkeys((*hosts, *LOCAL_HOSTS, socket.gethostname())))
+    if home.settings_file.exists():
+        return _already(home, name, spec, endpoint, store, now)
+    if home.root.exists() and (not home.root.is_dir() or any(home.root.iterdir())):
+        raise UsageError(f"{home.root} is not empty", hint="name a new folder with --home")
+    root = make_root(name, now)
+    federation_id = f"{slug(name)}-{root_fingerprint(root.leaf)[:12]}"
+    settings = Settings(
+        federation_id=federation_id, name=name, hosts=hosts, endpoint=endpoint, store=store
+    )
+    _build(home, root, settings, spec, now)
+    ensure_spec(home, open_store(home))
+    return Founded(federation_id, name, root_fingerprint(root.leaf), already=False)
+
+
+def ensure_spec(home: CoordinatorHome, store: Store) -> None:
+    """Put the signed spec into the store if it is not there (a new or an interrupted store)."""
+    envelope = read_bounded(home.spec_envelope, MAX_ENVELOPE_BYTES, "spec")
+    if not store.put_if_absent(SPEC_KEY, envelope) and store.get(SPEC_KEY) != envelope:
+        raise UsageError(
+            "the store belongs to another federation",
+            hint="give each federation a store of its own",
+        )
+
+
+def renew_server_certificate(home: CoordinatorHome, now: dt.datetime) -> Credential:
+    """Return the server's credential, renewed under the same key if its end is near."""
+    credential = home.credential("server")
+    if credential.leaf.not_valid_after_utc - now > RENEW_BEFORE:
+        return credential
+    settings = home.settings()
+    renewed = _server(home.credential("issuing"), settings, now, credential)
+    home.write_credential("server", renewed)
+    return renewed
+
+
+def _build(
+    home: CoordinatorHome,
+    root: Credential,
+    settings: Settings,
+    spec: FederationSpec,
+    now: dt.datetime,
+) -> None:
+    destination = home.root.absolute()
+    temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(6)}.part")
+    try:
+        building = CoordinatorHome(temporary)
+        building.make_folders()
+        _fill(building, root, settings, spec, now)
+        try:
+            temporary.rename(destination)
+            sync_folder(destination.parent)
+        except OSError as error:
+            raise storage_error(error, destination) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(
+    home: CoordinatorHome,
+    root: Credential,
+    settings: Settings,
+    spec: FederationSpec,
+    now: dt.datetime,
+) -> None:
+    issuing = make_issuing(root, settings.name, now)
+    key = make_key()
+    authority = Credential(
+        key,
+        issue_leaf(
+            issuing,
+            key.public_key(),
+            Identity(settings.federation_id, Role.AUTHORITY),
+            Purpose.SIGNING,
+            now=now,
+            lifetime=SIGNING_LIFETIME,
+        ),
+    )
+    home.write_credential("root", root)
+    home.write_credential("issuing", issuing)
+    home.write_credential("signing", authority)
+    home.write_credential("server", _server(issuing, settings, now))
+    write_atomically(home.root_certificate, chain_to_pem(root.chain))
+    statement = statements.build_spec(spec, settings.federation_id, settings.name, timestamp(now))
+    write_atomically(home.spec_envelope, dsse.sign(statement, authority))
+    home.write_settings(settings)
+
+
+def _server(
+    issuing: Credential, settings: Settings, now: dt.datetime, old: Credential | None = None
+) -> Credential:
+    key = old.key if old else make_key()
+    chain = issue_leaf(
+        issuing,
+        key.public_key(),
+        Identity(settings.federation_id, Role.COORDINATOR),
+        Purpose.TLS_SERVER,
+        now=now,
+        lifetime=TLS_LIFETIME,
+        hosts=settings.hosts,
+    )
+    return Credential(key, chain)
+
+
+def _already(
+    home: CoordinatorHome,
+    name: str,
+    spec: FederationSpec,
+    endpoint: str | None,
+    store: str | None,
+    now: dt.datetime,
+) -> Founded:
+    settings, trust = home.settings(), home.trust()
+    held = _held_spec(home.spec_envelope, trust, now)
+    if (settings.name, held, settings.endpoint, settings.store) != (name, spec, endpoint, store):
+        raise UsageError(
+            f"{home.root} holds the federation {settings.federation_id}, with other settings",
+            hint="a federation's spec is fixed: name a new folder with --home for another one",
+        )
+    ensure_spec(home, open_store(home))
+    return Founded(settings.federation_id, name, trust.fingerprint, already=True)
+
+
+def _held_spec(path: Path, trust: TrustRoot, now: dt.datetime) -> FederationSpec:
+    envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "spec")
+    payload = dsse.verify(envelope, trust, (Role.AUTHORITY,), at=now)
+    return statements.read_spec(payload)[0]

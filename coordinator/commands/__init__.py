@@ -1,0 +1,1 @@
+"""The commands of `ff-coordinator`, one a file."""

@@ -1,0 +1,70 @@
+"""The coordinator's faults. Those met while answering a call have a gRPC status (status_codes)."""
+
+from ff_protocol.errors import ExitCode, FederatedFactoryError
+
+
+class CoordinatorError(FederatedFactoryError):
+    """Base of every foreseeable fault of `ff-coordinator`."""
+
+
+class UsageError(CoordinatorError):
+    """The command was called with arguments that cannot work together."""
+
+    exit_code = ExitCode.USAGE
+    error_code = "usage"
+
+
+class NotReadyError(CoordinatorError):
+    """An earlier step is missing; the hint names the command to run first."""
+
+    exit_code = ExitCode.NOT_READY
+    error_code = "not_ready"
+
+
+class ListenError(CoordinatorError):
+    """The address cannot be listened on."""
+
+    exit_code = ExitCode.NETWORK
+    error_code = "listen"
+
+
+class StoreError(CoordinatorError):
+    """The object store refused or cannot be reached: full, read-only, no permission."""
+
+    exit_code = ExitCode.RESOURCES
+    error_code = "storage"
+
+
+class NotAMemberError(CoordinatorError):
+    """The peer's certificate does not entitle it to this service."""
+
+    exit_code = ExitCode.IDENTITY
+    error_code = "not_a_member"
+
+
+class InvitationUsedError(CoordinatorError):
+    """The invitation has been exchanged for certificates of other keys."""
+
+    exit_code = ExitCode.IDENTITY
+    error_code = "invitation_used"
+
+
+class ForbiddenStatementError(CoordinatorError):
+    """The peer may not make this statement: it speaks for another."""
+
+    exit_code = ExitCode.IDENTITY
+    error_code = "forbidden_statement"
+
+
+class RefusedStatementError(CoordinatorError):
+    """The statement breaks a rule of the relay: out of sequence, revoked, chunks missing."""
+
+    exit_code = ExitCode.REFUSED
+    error_code = "refused"
+
+
+class MissingChunkError(CoordinatorError):
+    """A chunk that was asked for is not in the store."""
+
+    exit_code = ExitCode.REFUSED
+    error_code = "missing_chunk"

@@ -1,0 +1,111 @@
+"""The Relay service: thin, stateless, for sites that have joined."""
+
+import time
+from collections.abc import Iterator
+
+import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
+import grpc
+from cryptography import x509
+from ff_protocol import PROTOCOL_VERSION, dsse
+from ff_protocol.clock import utc_now
+from ff_protocol.errors import MalformedError
+from ff_protocol.names import Role
+from ff_protocol.statements import PUBLICATION, REVOCATION, predicate_type
+from ff_protocol.trust import TrustRoot
+from ff_protocol.wire import relay_pb2, relay_pb2_grpc
+
+from coordinator.answering import answering
+from coordinator.chunk_store import ChunkStore, check_digests
+from coordinator.identity import Peer, verified_peer
+from coordinator.rules import check_speaker
+from coordinator.statement_book import StatementBook
+from coordinator.store import Store
+
+
+class RelayService(relay_pb2_grpc.RelayServicer):
+    """Answers sites; every call verifies the peer's certificate."""
+
+    def __init__(
+        self, store: Store, trust: TrustRoot, intermediates: tuple[x509.Certificate, ...]
+    ) -> None:
+        self._trust = trust
+        self._intermediates = intermediates
+        self._chunks = ChunkStore(store)
+        self._book = StatementBook(store, trust)
+
+    def GetFederation(  # noqa: N802
+        self, request: relay_pb2.GetFederationRequest, context: grpc.ServicerContext
+    ) -> relay_pb2.GetFederationResponse:
+        """Return the signed federation spec and the server's clock."""
+        with answering(context, "GetFederation") as record:
+            record.caller(self._peer(context))
+            return relay_pb2.GetFederationResponse(
+                spec_envelope=self._book.spec()[0],
+                server_time=int(time.time()),
+                protocol_version=PROTOCOL_VERSION,
+            )
+
+    def FindMissingChunks(  # noqa: N802
+        self, request: relay_pb2.FindMissingChunksRequest, context: grpc.ServicerContext
+    ) -> relay_pb2.FindMissingChunksResponse:
+        """Return those of the chunks asked for that the store lacks."""
+        with answering(context, "FindMissingChunks") as record:
+            record.caller(self._peer(context))
+            digests = check_digests(request.sha256)
+            return relay_pb2.FindMissingChunksResponse(sha256=self._chunks.missing(digests))
+
+    def PutChunks(  # noqa: N802
+        self, request_iterator: Iterator[relay_pb2.Chunk], context: grpc.ServicerContext
+    ) -> Iterator[relay_pb2.ChunkAcknowledgement]:
+        """Store chunks; acknowledge each as soon as it is durable."""
+        with answering(context, "PutChunks") as record:
+            record.caller(self._peer(context))
+            for chunk in request_iterator:
+                self._chunks.put(chunk.sha256, chunk.data)
+                record.received += len(chunk.data)
+                yield relay_pb2.ChunkAcknowledgement(sha256=chunk.sha256)
+
+    def Publish(  # noqa: N802
+        self, request: relay_pb2.PublishRequest, context: grpc.ServicerContext
+    ) -> relay_pb2.PublishResponse:
+        """Check a signed statement and make it visible."""
+        with answering(context, "Publish") as record:
+            peer = record.caller(self._peer(context))
+            record.received = len(request.envelope)
+            already = self._publish(request.envelope, peer)
+            return relay_pb2.PublishResponse(already_there=already)
+
+    def ListStatements(  # noqa: N802
+        self, request: relay_pb2.ListStatementsRequest, context: grpc.ServicerContext
+    ) -> Iterator[relay_pb2.SignedStatement]:
+        """Stream the statements that the caller does not know."""
+        with answering(context, "ListStatements") as record:
+            record.caller(self._peer(context))
+            known = {digest.hex() for digest in request.known}
+            for envelope in self._book.unknown_to(known):
+                record.sent += len(envelope)
+                yield relay_pb2.SignedStatement(envelope=envelope)
+
+    def GetChunks(  # noqa: N802
+        self, request: relay_pb2.GetChunksRequest, context: grpc.ServicerContext
+    ) -> Iterator[relay_pb2.Chunk]:
+        """Stream chunks in the order asked for; one is in memory at a time."""
+        with answering(context, "GetChunks") as record:
+            record.caller(self._peer(context))
+            for digest in check_digests(request.sha256):
+                data = self._chunks.get(digest)
+                record.sent += len(data)
+                yield relay_pb2.Chunk(sha256=digest, data=data)
+
+    def _peer(self, context: grpc.ServicerContext) -> Peer:
+        return verified_peer(context, self._trust, Role.SITE, self._intermediates)
+
+    def _publish(self, envelope: bytes, peer: Peer) -> bool:
+        payload = dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now())
+        check_speaker(peer.identity, payload.signer)
+        kind = predicate_type(payload)
+        if kind == PUBLICATION:
+            return self._book.add_publication(payload, envelope)
+        if kind == REVOCATION:
+            return self._book.add_revocation(payload, envelope)
+        raise MalformedError(f"a statement of type {kind[:120]!r} is not relayed")

@@ -1,0 +1,140 @@
+"""The signed statements in the store: reading them verified, adding them, listing them.
+
+The only thing kept in memory is a bounded table from key to envelope hash, which can be thrown away
+at any time: objects never change, so it can be incomplete but not wrong.
+"""
+
+from collections.abc import Iterator
+
+from ff_protocol import dsse
+from ff_protocol.canonical import sha256_hex
+from ff_protocol.clock import utc_now
+from ff_protocol.limits import MAX_LISTED_STATEMENTS
+from ff_protocol.names import Role
+from ff_protocol.spec import FederationSpec
+from ff_protocol.statements import (
+    Revocation,
+    read_publication,
+    read_revocation,
+    read_spec,
+)
+from ff_protocol.trust import TrustRoot
+
+from coordinator import rules
+from coordinator.errors import NotReadyError, RefusedStatementError
+from coordinator.store import (
+    PUBLICATIONS,
+    REVOCATIONS,
+    SPEC_KEY,
+    Store,
+    chunk_key,
+    publication_key,
+    revocation_key,
+    revocations_prefix,
+)
+
+
+class StatementBook:
+    """Publications and revocations of one federation."""
+
+    def __init__(self, store: Store, trust: TrustRoot) -> None:
+        self._store = store
+        self._trust = trust
+        self._hashes: dict[str, str] = {}
+        self._spec: tuple[bytes, FederationSpec] | None = None
+
+    def spec(self) -> tuple[bytes, FederationSpec]:
+        """Return the signed spec, as envelope and as value.
+
+        Raises:
+            NotReadyError: the store has none.
+        """
+        if self._spec is None:
+            envelope = self._store.get(SPEC_KEY)
+            if envelope is None:
+                raise NotReadyError("the store has no federation spec")
+            payload = dsse.verify(envelope, self._trust, (Role.AUTHORITY,), at=utc_now())
+            self._spec = (envelope, read_spec(payload)[0])
+        return self._spec
+
+    def add_publication(self, payload: dsse.VerifiedPayload, envelope: bytes) -> bool:
+        """Make a publication visible; True if it was already.
+
+        Raises:
+            RefusedStatementError: chunks are missing, the class is unknown, or it is revoked.
+            MalformedError, UntrustedError: it breaks the form.
+        """
+        spec = self.spec()[1]
+        publication = read_publication(payload, max_module_bytes=spec.policy.max_module_bytes)
+        if publication.class_name not in spec.classes:
+            raise RefusedStatementError(
+                f"class {publication.class_name!r} is not in the federation"
+            )
+        issuers = (publication.site_id, str(Role.AUTHORITY))
+        for issuer in issuers:
+            rules.check_not_revoked(publication, self._revocations(issuer))
+        key = publication_key(publication.module)
+        publisher = self._publisher(key)
+        if publisher is None:
+            needed = rules.needed_chunks(publication)
+            held = {digest: self._store.size(chunk_key(digest)) for digest in needed}
+            rules.check_complete(needed, held)
+            if self._store.put_if_absent(key, envelope):
+                return False
+            publisher = self._publisher(key)
+        if publisher != publication.site_id:
+            raise RefusedStatementError(
+                f"module {publication.module[:12]} was published by {publisher}"
+            )
+        return True
+
+    def add_revocation(self, payload: dsse.VerifiedPayload, envelope: bytes) -> bool:
+        """Make a revocation visible; True if it was already.
+
+        Raises:
+            ForbiddenStatementError: it names what is not the issuer's.
+            RefusedStatementError: it does not continue the issuer's chain.
+        """
+        revocation = read_revocation(payload)
+        if rules.already_revoked(revocation, self._revocations(revocation.issuer)):
+            return True
+        publishers = {
+            module: self._publisher(publication_key(module)) for module in revocation.modules
+        }
+        rules.check_right(revocation, publishers)
+        if self._store.put_if_absent(revocation_key(revocation), envelope):
+            return False
+        # Another replica was faster: either with this very statement, or with a fork.
+        return rules.already_revoked(revocation, self._revocations(revocation.issuer))
+
+    def unknown_to(self, known: set[str]) -> Iterator[bytes]:
+        """Yield the envelopes whose hash is not in `known`: revocations first, each in order."""
+        for prefix in (REVOCATIONS, PUBLICATIONS):
+            for key in self._store.list(prefix):
+                if self._hashes.get(key) in known:
+                    continue
+                envelope = self._store.get(key)
+                if envelope is None:
+                    continue
+                label = sha256_hex(envelope)
+                if len(self._hashes) < MAX_LISTED_STATEMENTS:
+                    self._hashes[key] = label
+                if label not in known:
+                    yield envelope
+
+    def _revocations(self, issuer: str) -> list[Revocation]:
+        roles = (Role.SITE, Role.AUTHORITY)
+        found = []
+        for key in self._store.list(revocations_prefix(issuer)):
+            envelope = self._store.get(key)
+            if envelope is not None:
+                payload = dsse.verify(envelope, self._trust, roles, at=utc_now())
+                found.append(read_revocation(payload))
+        return found
+
+    def _publisher(self, key: str) -> str | None:
+        """Return who published under `key`, None if nobody has."""
+        envelope = self._store.get(key)
+        if envelope is None:
+            return None
+        return dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now()).signer.site_id
