@@ -51,10 +51,10 @@ def verified_peer(
         NotAMemberError: no certificate, or one that does not entitle to this service.
     """
     try:
-        (pem,) = context.auth_context()["x509_pem_cert"]
+        pem = bytes(context.auth_context()["x509_pem_cert"][0])
         (leaf, *_) = chain_from_pem(pem)
         identity = trust.verify((leaf, *intermediates), Purpose.TLS_CLIENT, role, at=utc_now())
-    except (KeyError, ValueError) as error:
+    except (LookupError, ValueError) as error:
         raise NotAMemberError(_PUBLIC_TEXT[role]) from error
     except (UntrustedError, MalformedError) as error:
         raise NotAMemberError(f"{_PUBLIC_TEXT[role]}: {error.message}") from error

@@ -83,13 +83,16 @@ class TestFederation:
     def endpoint(self) -> str:
         return self.servers[-1].endpoint
 
-    def start(self, listen: str = "127.0.0.1:0", *, home: Path | None = None) -> RunningServer:
-        """Start a server of this home (or of another one) and wait until it listens."""
+    def start(
+        self, listen: str = "127.0.0.1:0", *, arguments: tuple[str, ...] = ()
+    ) -> RunningServer:
+        """Start a server of this home and wait until it listens."""
         with (self.folder / "serve.log").open("a") as log:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "coordinator.cli", "serve"),
-                    *("--home", str(home or self.home.root), "--listen", listen, "--json"),
+                    *("--home", str(self.home.root), "--listen", listen, "--json"),
+                    *arguments,
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 
 import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
 import grpc
-from ff_protocol.certificates import Credential, chain_to_pem, key_to_pem
-from ff_protocol.trust import TrustRoot
+from ff_protocol.certificates import Credential, Purpose, chain_to_pem, key_to_pem
+from ff_protocol.clock import utc_now
+from ff_protocol.errors import UntrustedError
+from ff_protocol.trust import TrustRoot, leaf_identity
 
+from client_agent.errors import IdentityError
 from client_agent.relay.client import RelayClient
 from client_agent.relay.retrying import Attempts
 
@@ -34,6 +37,7 @@ def connect(
         NetworkError: not reachable, or not a coordinator.
         IdentityError: one side refuses the other's certificate.
     """
+    _check_own(trust, credential)
     options = list(tls.CLIENT_OPTIONS)
     if server_name is not None:
         options.append(("grpc.ssl_target_name_override", server_name))
@@ -46,3 +50,19 @@ def connect(
         client = RelayClient(channel, endpoint, attempts or Attempts())
         client.check_health()
         yield client
+
+
+def _check_own(trust: TrustRoot, credential: Credential) -> None:
+    """Check our own certificate first: a server that refuses it just closes the connection.
+
+    Raises:
+        IdentityError: expired, or of another federation.
+    """
+    try:
+        role = leaf_identity(credential.leaf, Purpose.TLS_CLIENT).role
+        trust.verify(credential.chain, Purpose.TLS_CLIENT, role, at=utc_now())
+    except UntrustedError as error:
+        raise IdentityError(
+            f"this site's own {error.message}",
+            hint="join again with a new invitation: ff-coordinator invite SITE, ff-agent join",
+        ) from error

@@ -78,6 +78,12 @@ def _unavailable(text: str, endpoint: str) -> AgentError:
         )
     if "connection refused" in lower:
         return _unreachable(endpoint, "connection refused")
+    if "handshake read failed" in lower or "handshake timed out" in lower:
+        return _unreachable(endpoint, "it accepts connections but does not answer")
+    if "socket closed" in lower:
+        return _unreachable(
+            endpoint, "it closed the connection (it is going down, or refuses our certificate)"
+        )
     if "wrong_version_number" in lower or "http_request" in lower:
         return WrongServerError(
             f"the server at {endpoint} does not speak TLS: it is not a coordinator",

@@ -31,6 +31,8 @@ def command(
 
     Any number of these may run over one store. The log goes to standard error.
     """
+    import logging
+
     from coordinator.logs import set_up_logs
     from coordinator.server import Server
 
@@ -38,7 +40,10 @@ def command(
     server = Server(home, listen)
 
     def started(endpoint: str) -> None:
-        console.note(f"listening on {endpoint}")
+        if log_format == "json":
+            logging.getLogger("coordinator").info("listening on %s", endpoint)
+        else:
+            console.note(f"listening on {endpoint}")
         if console.as_json:
             console.result({"listening": endpoint}, ())
 

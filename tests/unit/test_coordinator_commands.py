@@ -1,0 +1,197 @@
+"""init, invite, status and the shape of the program."""
+
+import json
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from ff_protocol.clock import utc_now
+from ff_protocol.invitation import parse_invitation
+from ff_protocol.names import Role
+
+from coordinator.addresses import check_endpoint, split_endpoint
+from coordinator.authority import RENEW_BEFORE, renew_server_certificate
+from coordinator.cli import main
+from coordinator.errors import UsageError
+from coordinator.home import CoordinatorHome
+
+SPEC = "classes: [a, b]\nimage: {size: 8, channels: 1}\n"
+
+
+def run(*arguments):
+    command, *rest = map(str, arguments)
+    result = CliRunner().invoke(main, [command, "--json", *rest])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, json.loads(result.stdout)
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    code, document = init(tmp_path)
+    assert (code, document["status"]) == (0, "ok")
+    return CoordinatorHome(tmp_path / "home")
+
+
+def init(folder, *extra, name="Blood cells"):
+    spec = folder / "spec.yaml"
+    return run("init", "--home", folder / "home", "--federation", name, "--spec", spec, *extra)
+
+
+def test_init_names_the_federation_after_its_root(home):
+    trust = home.trust()
+    assert trust.federation_id == f"blood-cells-{trust.fingerprint[:12]}"
+
+
+def test_keys_are_for_the_owner_alone(home):
+    keys = list(home.root.rglob("*.key"))
+    assert len(keys) == 4
+    assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
+    folders = [path for path in home.root.rglob("*") if path.is_dir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (home.root, *folders)} == {0o700}
+    assert [path.name for path in home.root.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_init_again_is_a_no_op_only_for_the_same_federation(home, tmp_path):
+    code, document = init(tmp_path)
+    assert (code, document["already"]) == (0, True)
+    code, document = init(tmp_path, name="Other")
+    assert (code, document["error_code"]) == (2, "usage")
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("[a, b]", "[a, c]"))
+    assert init(tmp_path)[0] == 2
+
+
+def test_init_leaves_a_folder_with_other_things_alone(tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("precious")
+    code, document = init(tmp_path)
+    assert (code, document["error_code"]) == (2, "usage")
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["thesis.txt"]
+
+
+def test_a_wrong_spec_is_named(tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC + "epochs: 3\n")
+    code, document = init(tmp_path)
+    assert code == 10
+    assert "unknown key 'epochs'" in document["message"]
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_invitation_is_a_secret_file_for_one_site(home, tmp_path):
+    path = tmp_path / "invitation.json"
+    code, document = run(
+        *("invite", "st-anna", "--home", home.root, "--endpoint", "127.0.0.1:7443"),
+        *("--output", path),
+    )
+    assert (code, document["fingerprint"]) == (0, home.trust().fingerprint)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    invitation = parse_invitation(path.read_bytes(), at=utc_now())
+    assert (invitation.site_id, invitation.server_name) == ("st-anna", None)
+    assert "PRIVATE" not in json.dumps(document)
+
+
+def test_an_endpoint_that_the_certificate_lacks_is_checked_by_another_name(home, tmp_path):
+    path = tmp_path / "invitation.json"
+    run(
+        *("invite", "st-anna", "--home", home.root, "--endpoint", "relay.example.org:7443"),
+        *("--output", path),
+    )
+    assert parse_invitation(path.read_bytes(), at=utc_now()).server_name == "localhost"
+
+
+@pytest.mark.parametrize("site", ["St Anna", "../x", "", "authority", "coordinator", "-a"])
+def test_bad_and_reserved_site_names_are_refused(home, site):
+    code, document = run("invite", "--home", home.root, "--endpoint", "h:1", "--", site)
+    assert (code, document["error_code"]) == (2, "usage")
+
+
+def test_invite_says_what_is_missing(home, tmp_path):
+    code, document = run("invite", "st-anna", "--home", home.root)
+    assert (code, document["message"]) == (2, "--endpoint is missing")
+    code, document = run("invite", "st-anna", "--home", tmp_path / "nowhere")
+    assert (code, document["error_code"]) == (7, "not_ready")
+    assert "ff-coordinator init" in document["hint"]
+
+
+def test_serve_says_when_the_address_is_taken(home):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "coordinator.cli", "serve", "--home", str(home.root)),
+                *("--listen", f"127.0.0.1:{port}"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[0].startswith(f"error: cannot listen on 127.0.0.1:{port}")
+    assert done.stderr.splitlines()[1].startswith("hint: ")
+
+
+def test_status_counts(home):
+    code, document = run("status", "--home", home.root)
+    assert code == 0
+    assert (document["sites"], document["publications"], document["revocations"]) == ([], 0, 0)
+
+
+def test_the_server_certificate_is_renewed_before_its_end(home):
+    held = home.credential("server")
+    end = held.leaf.not_valid_after_utc
+    assert renew_server_certificate(home, utc_now()).leaf == held.leaf
+    renewed = renew_server_certificate(home, end - RENEW_BEFORE)
+    assert renewed.leaf.not_valid_after_utc > end
+    assert home.credential("server").leaf == renewed.leaf
+
+
+def test_the_spec_is_signed_by_the_authority(home):
+    from ff_protocol import dsse
+
+    payload = dsse.verify(
+        home.spec_envelope.read_bytes(), home.trust(), (Role.AUTHORITY,), at=utc_now()
+    )
+    assert payload.signer.role is Role.AUTHORITY
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("h:1", ("h", 1)), ("[::1]:7443", ("::1", 7443)), ("10.0.0.1:0", ("10.0.0.1", 0))],
+)
+def test_addresses(text, parts):
+    assert split_endpoint(text) == parts
+
+
+@pytest.mark.parametrize("text", ["", "h", "h:", ":1", "h:x", "h:70000", "::1:7443", "h:0"])
+def test_wrong_addresses(text):
+    with pytest.raises(UsageError):
+        check_endpoint(text)
+
+
+def imported(statement):
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_server_needs_no_numerical_library():
+    heavy = {"numpy", "torch", "diffusers", "onnx", "onnxruntime", "sklearn", "PIL", "pydicom"}
+    assert not imported("import coordinator.server, coordinator.object_store") & heavy
+    assert "client_agent" not in imported("import coordinator.server")
+
+
+def test_help_imports_nothing_heavy_and_is_quick():
+    assert not imported("import coordinator.cli") & {"grpc", "pydantic", "cryptography", "obstore"}
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "coordinator.cli", "--help"], capture_output=True, check=True
+    )
+    assert time.perf_counter() - started < 2  # 0.2 s on an idle machine

@@ -1,0 +1,100 @@
+"""gRPC's words become one clear line and the right exit code."""
+
+import grpc
+import pytest
+from ff_protocol.errors import ExitCode
+
+from client_agent.errors import NetworkError
+from client_agent.relay.retrying import Attempts, retrying
+from client_agent.relay.translation import translate
+
+TLS = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:1: Tls handshake "
+
+
+class Fault(grpc.RpcError, grpc.Call):
+    def __init__(self, code, details):
+        self._code, self._details = code, details
+
+    def code(self):
+        return self._code
+
+    def details(self):
+        return self._details
+
+
+for _name in grpc.Call.__abstractmethods__ - {"code", "details"}:
+    setattr(Fault, _name, None)
+Fault.__abstractmethods__ = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "exit_code", "transient", "words"),
+    [
+        ("UNAVAILABLE", "connect: Connection refused (111)", 4, True, "connection refused"),
+        ("UNAVAILABLE", "DNS resolution failed for h", 4, False, "cannot be resolved"),
+        ("UNAVAILABLE", TLS + "CERTIFICATE_VERIFY_FAILED", 5, None, "not of this federation"),
+        ("UNAVAILABLE", "Hostname Verification Check failed.", 5, None, "another name"),
+        ("UNAVAILABLE", TLS + "WRONG_VERSION_NUMBER", 4, False, "does not speak TLS"),
+        ("UNAVAILABLE", "Handshake read failed", 4, True, "does not answer"),
+        ("UNAVAILABLE", "Socket closed", 4, True, "closed the connection"),
+        ("DEADLINE_EXCEEDED", "", 4, True, "does not answer"),
+        ("UNIMPLEMENTED", "", 4, False, "another version"),
+        ("RESOURCE_EXHAUSTED", "store is full", 4, True, "store is full"),
+        ("INTERNAL", "boom", 4, True, "boom"),
+        ("UNAUTHENTICATED", "for members", 5, None, "for members"),
+        ("PERMISSION_DENIED", "used", 5, None, "used"),
+        ("FAILED_PRECONDITION", "revoked", 6, None, "revoked"),
+        ("INVALID_ARGUMENT", "malformed", 6, None, "malformed"),
+        ("NOT_FOUND", "chunk", 4, False, "chunk"),
+    ],
+)
+def test_each_status_has_its_line(code, details, exit_code, transient, words):
+    error = translate(Fault(grpc.StatusCode[code], details), "relay.example.org:7443")
+    assert error.exit_code == ExitCode(exit_code)
+    assert "relay.example.org:7443" in error.message
+    assert words in error.message
+    assert "\n" not in error.message
+    if transient is not None:
+        assert error.transient is transient
+
+
+def failing(times, transient=True):
+    error = NetworkError("down")
+    error.transient = transient
+    faults = iter([error] * times)
+
+    def work():
+        fault = next(faults, None)
+        if fault:
+            raise fault
+        return "done"
+
+    return work
+
+
+def test_waits_grow_and_are_bounded():
+    waits = []
+    attempts = Attempts(limit=12, base_seconds=1, cap_seconds=8, sleep=waits.append)
+    assert retrying(failing(11), attempts) == "done"
+    assert all(0 <= wait <= min(8, 2 ** (k + 1)) for k, wait in enumerate(waits))
+
+
+def test_attempts_end():
+    waits = []
+    with pytest.raises(NetworkError):
+        retrying(failing(9), Attempts(limit=3, sleep=waits.append))
+    assert len(waits) == 2
+
+
+def test_what_will_not_pass_is_not_tried_again():
+    waits = []
+    with pytest.raises(NetworkError):
+        retrying(failing(1, transient=False), Attempts(sleep=waits.append))
+    assert waits == []
+
+
+def test_progress_fills_the_budget_up_again():
+    attempts = Attempts(limit=2, sleep=lambda seconds: None)
+    for _ in range(10):
+        attempts.failed(NetworkError("down"))
+        attempts.progressed()
