@@ -93,9 +93,9 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         with answering(context, "GetChunks") as record:
             record.caller(self._peer(context))
             for digest in check_digests(request.sha256):
-                data = self._chunks.get(digest)
-                record.sent += len(data)
-                yield relay_pb2.Chunk(sha256=digest, data=data)
+                chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))
+                record.sent += len(chunk.data)
+                yield chunk
 
     def _peer(self, context: grpc.ServicerContext) -> Peer:
         return verified_peer(context, self._trust, Role.SITE, self._intermediates)

@@ -23,6 +23,7 @@ from coordinator.authority import ensure_spec, renew_server_certificate
 from coordinator.enrolment_service import EnrolmentService
 from coordinator.errors import ListenError
 from coordinator.home import CoordinatorHome
+from coordinator.memory import return_memory_of_chunks
 from coordinator.relay_service import RelayService
 from coordinator.store import open_store
 
@@ -46,6 +47,7 @@ class Server:
             NotReadyError: the home is incomplete.
             ListenError: the address is taken or not ours.
         """
+        return_memory_of_chunks()
         store = open_store(home)
         ensure_spec(home, store)
         trust, issuing = home.trust(), home.credential("issuing")
