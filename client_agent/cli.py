@@ -1,12 +1,12 @@
 """`ff-agent`: the command group. Each command is one file in client_agent/commands."""
 
 import importlib
-import signal
 import sys
-from types import FrameType
 
 import click
 from ff_protocol import __version__
+
+from client_agent.console import listen_for_stop
 
 COMMANDS = (
     "join",
@@ -57,12 +57,7 @@ def main() -> None:
     ~/.federated-factory. Every command takes --json (one document on standard output) and --quiet;
     exit codes are listed in docs/exit-codes.md.
     """
-    # A service manager's stop is treated like Ctrl-C: checkpoints are written, locks released.
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    listen_for_stop()
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ with `--json` standard output holds exactly one JSON document. rich is imported 
 
 import errno
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ff_protocol.errors import ExitCode, FederatedFactoryError
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _PLAIN_INTERVAL_SECONDS = 10.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+_stop_requested = False
 
 
 class Console:
@@ -77,9 +81,10 @@ def execute(work: Callable[[], int | None], console: Console) -> int:
         console.failure(error)
         return error.exit_code
     except KeyboardInterrupt:
-        console.failure(_StoppedError("interrupted", hint="run the same command again to go on"))
-        return ExitCode.INTERRUPTED
+        return _stopped(console)
     except OSError as error:
+        if _stop_requested:
+            return _stopped(console)
         if error.errno not in _DISK_ERRORS:
             raise
         from ff_protocol.files import StorageError
@@ -95,6 +100,28 @@ def execute(work: Callable[[], int | None], console: Console) -> int:
         hint = "use fewer images at a time or a machine with more memory"
         console.failure(_OutOfMemoryError("memory ran out", hint=hint))
         return ExitCode.RESOURCES
+    except Exception:
+        # A library that is interrupted while it loads may raise an error of its own instead.
+        if _stop_requested:
+            return _stopped(console)
+        raise
+
+
+def listen_for_stop() -> None:
+    """Treat a service manager's stop like Ctrl-C: checkpoints are written, locks released."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        global _stop_requested
+        _stop_requested = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def _stopped(console: Console) -> int:
+    console.failure(_StoppedError("interrupted", hint="run the same command again to go on"))
+    return ExitCode.INTERRUPTED
 
 
 class _StoppedError(FederatedFactoryError):

@@ -19,30 +19,35 @@ from client_agent.commands.common import Call, site_command
     show_default=True,
     help="digits (offline), a MedMNIST-style FILE.npz, or a MedMNIST name to download.",
 )
-@click.option("--sites", type=click.IntRange(2, 100), default=10, show_default=True)
+@click.option(
+    "--sites", type=click.IntRange(2, 100), help="Hospitals [default: 10 for digits, else 4]."
+)
 @click.option(
     "--budget",
-    default="15s",
-    show_default=True,
-    help="Training time per site, divided over its classes.",
+    help="Training time per site, divided over its classes [default: 8s for digits, else 4m].",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
     "--samples",
     type=click.IntRange(10),
-    default=300,
-    show_default=True,
-    help="Synthetic images per class.",
+    help="Synthetic images per class [default: 200 for digits, else 1000].",
 )
 def command(
-    call: Call, out: Path | None, dataset: str, sites: int, budget: str, seed: int, samples: int
+    call: Call,
+    out: Path | None,
+    dataset: str,
+    sites: int | None,
+    budget: str | None,
+    seed: int,
+    samples: int | None,
 ) -> None:
-    """Watch a whole federation on this machine: several hospitals, one label set each.
+    """Watch a whole federation on this machine: several hospitals that share no label.
 
     Starts a coordinator and the hospitals' agents as separate processes on the loopback address,
     lays out each hospital's images as DICOM files, trains, sends once, receives, synthesises,
     fits, revokes one hospital's modules, and compares with FedAvg, with each hospital alone, and
-    with all images pooled. Needs no network for the default data set.
+    with all images pooled. Needs no network for the default data set. A folder that an earlier
+    demonstration filled is emptied first.
     """
     import tempfile
 
@@ -52,11 +57,11 @@ def command(
     from client_agent.demo.results import show
     from client_agent.demo.run import demonstrate
 
-    options = DemoOptions(
-        out=out or Path(tempfile.mkdtemp(prefix="federated-factory-")),
+    options = DemoOptions.make(
+        out or Path(tempfile.mkdtemp(prefix="federated-factory-")),
         dataset=dataset,
         sites=sites,
-        seconds_per_site=parse_duration(budget).total_seconds(),
+        seconds_per_site=parse_duration(budget).total_seconds() if budget else None,
         seed=seed,
         samples_per_class=samples,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ff_protocol.spec import ClassifierSpec
 
 from client_agent.demo.datasets import DemoData
 from client_agent.demo.layout import Hospital
@@ -35,16 +36,21 @@ def compare(
     data: DemoData,
     hospitals: tuple[Hospital, ...],
     out: Path,
-    seed: int,
-    threads: int,
+    classifier: ClassifierSpec,
     progress: Progress,
 ) -> dict[str, Arm]:
     """Train own-classes-only, FedAvg and centralised on what the hospitals hold.
 
+    Args:
+        data: for the classes and the test images.
+        hospitals: who holds what.
+        out: the demonstration's folder with their images.
+        classifier: the federation's own recipe, so that all arms share it.
+        progress: watches.
+
     Returns:
         The arms `own_classes`, `fedavg` and `centralised`.
     """
-    from ff_protocol.spec import ClassifierSpec
 
     from client_agent.classifier.settings import settings_for
     from client_agent.demo import baselines
@@ -56,20 +62,17 @@ def compare(
             sites.append((loaded.images, loaded.labels))
             task.update(number, hospital.name)
     test = (prepare_test(data), data.test_labels)
-    settings = settings_for(ClassifierSpec(seed=seed, threads=threads))
+    settings = settings_for(classifier)
+    ways = {
+        "own_classes": baselines.own_classes,
+        "fedavg": baselines.fedavg,
+        "centralised": baselines.centralised,
+    }
     arms = {}
-    for name, train in (
-        ("own_classes", baselines.own_classes),
-        ("fedavg", baselines.fedavg),
-        ("centralised", baselines.centralised),
-    ):
+    for name, train in ways.items():
         with progress.task(f"comparison: {name}", 1) as task:
             result = train(
-                sites,
-                test,
-                classes=data.classes,
-                settings=settings,
-                on_progress=lambda done, task=task: task.update(done),
+                sites, test, classes=data.classes, settings=settings, on_progress=task.update
             )
         arms[name] = Arm(
             result.evaluation.to_dict(), result.bytes_per_site, result.rounds, result.seconds

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 from ff_protocol.files import write_atomically
+from ff_protocol.spec import parse_spec
 
-from client_agent.demo.datasets import DemoData
+from client_agent.demo.datasets import DIGITS, DemoData
 from client_agent.demo.layout import Hospital
 from client_agent.demo.processes import Cores, Processes
 from client_agent.progress import Progress
@@ -30,14 +31,39 @@ class DemoOptions:
         seconds_per_site: training time of each hospital, divided over its classes.
         seed: of the split, of training and of the arms.
         samples_per_class: synthetic images per class.
+        epochs: passes of every arm's classifier over its images; None takes the preset's rule.
     """
 
     out: Path
-    dataset: str = "digits"
-    sites: int = 10
-    seconds_per_site: float = 15.0
-    seed: int = 0
-    samples_per_class: int = 300
+    dataset: str
+    sites: int
+    seconds_per_site: float
+    seed: int
+    samples_per_class: int
+    epochs: int | None
+
+    @classmethod
+    def make(
+        cls,
+        out: Path,
+        *,
+        dataset: str = DIGITS,
+        sites: int | None = None,
+        seconds_per_site: float | None = None,
+        seed: int = 0,
+        samples_per_class: int | None = None,
+    ) -> "DemoOptions":
+        """Fill in what suits the data set: digits are small and easy, medical images are not."""
+        small = dataset == DIGITS
+        return cls(
+            out=out,
+            dataset=dataset,
+            sites=sites or (10 if small else 4),
+            seconds_per_site=seconds_per_site or (8.0 if small else 240.0),
+            seed=seed,
+            samples_per_class=samples_per_class or (200 if small else 1000),
+            epochs=15 if small else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -89,6 +115,7 @@ class Federation:
     def __init__(
         self,
         processes: Processes,
+        data: DemoData,
         hospitals: tuple[Hospital, ...],
         options: DemoOptions,
         endpoint: str,
@@ -103,6 +130,7 @@ class Federation:
         self._coordinator_process = coordinator_process
         self._out = out
         self._progress = progress
+        self.spec = parse_spec(make_spec(data, options, processes.cores))
 
     def home(self, site: str) -> Path:
         """A site's home."""
@@ -111,7 +139,7 @@ class Federation:
     def join(self, site: str) -> None:
         """Invite a site and let it join."""
         invitation = self._out / "invitations" / f"{site}.json"
-        invitation.parent.mkdir(exist_ok=True)
+        invitation.parent.mkdir(exist_ok=True, mode=0o700)
         self._call(
             COORDINATOR,
             site,
@@ -125,6 +153,10 @@ class Federation:
         )
         self._agent(site, "join", str(invitation))
         invitation.unlink()
+
+    def join_all(self) -> None:
+        """Let every hospital join."""
+        self._each("joining", lambda hospital: self.join(hospital.name))
 
     def run_round(self, test_file: Path) -> Outcome:
         """Every site trains, sends once, receives, synthesises and fits; then one is measured."""
@@ -241,11 +273,10 @@ def running_federation(
         "coordinator",
     )
     with processes.coordinator(home) as (endpoint, process):
-        federation = Federation(processes, hospitals, options, endpoint, process, out, progress)
-        with progress.task("joining", len(hospitals)) as task:
-            for number, hospital in enumerate(hospitals, start=1):
-                federation.join(hospital.name)
-                task.update(number, hospital.name)
+        federation = Federation(
+            processes, data, hospitals, options, endpoint, process, out, progress
+        )
+        federation.join_all()
         yield federation
 
 
@@ -259,7 +290,11 @@ def make_spec(data: DemoData, options: DemoOptions, cores: Cores) -> dict[str, A
             "samples_per_class": options.samples_per_class,
             "threads": cores.threads,
         },
-        "classifier": {"seed": options.seed, "threads": cores.threads},
+        "classifier": {
+            "epochs": options.epochs,
+            "seed": options.seed,
+            "threads": cores.threads,
+        },
     }
 
 

@@ -1,6 +1,7 @@
 """The demonstration from beginning to end: lay out, federate, compare, revoke, report."""
 
 import io
+import shutil
 import time
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from client_agent.registry.modules import admitted_modules
 from client_agent.report.contact_sheet import write_contact_sheet
 from client_agent.site import open_site
 from client_agent.synthesis.shards import ShardStore
+
+MARKER = ".demonstration"
 
 
 def demonstrate(options: DemoOptions, progress: Progress = SILENT) -> Demonstration:
@@ -43,7 +46,7 @@ def demonstrate(options: DemoOptions, progress: Progress = SILENT) -> Demonstrat
         with running_federation(processes, data, hospitals, options, out, progress) as federation:
             outcome = federation.run_round(write_test_set(data, out / "test.npz"))
             sheet = write_sheet(federation.home(hospitals[0].name), out / "synthetic.png")
-            arms = compare(data, hospitals, out, options.seed, processes.cores.threads, progress)
+            arms = compare(data, hospitals, out, federation.spec.classifier, progress)
             remaining = write_test_set(
                 data, out / "test-remaining.npz", leave_out=hospitals[-1].classes
             )
@@ -89,13 +92,18 @@ def write_sheet(home: Path, path: Path) -> Path:
 
 
 def _prepare_folder(folder: Path) -> Path:
+    """Make the folder; one that an earlier demonstration filled is emptied, any other is not."""
     out = folder.absolute()
     try:
+        if (out / MARKER).is_file():
+            shutil.rmtree(out)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(
-                f"{out} is not empty", hint="remove it, or name a new folder with --out"
+                f"{out} holds something else than a demonstration",
+                hint="name a new folder with --out",
             )
         (out / "logs").mkdir(parents=True)
+        (out / MARKER).touch()
     except OSError as error:
         raise storage_error(error, out) from error
     return out
