@@ -211,6 +211,12 @@ def _take_module(
         remember_refusal(site.home, publication.module, error.message)
         _refuse(site, result, publication.module, error.message)
         return
+    except NetworkError as error:
+        if error.transient:
+            raise
+        # The coordinator's copy is damaged: the others may be whole, and it may be mended.
+        _refuse(site, result, publication.module, error.message)
+        return
     place(folder, site.home.admitted(publication.module), copy=False)
     result.admitted.append(publication.module)
     site.log.append("module_admitted", module=publication.module, site=publication.site_id)
