@@ -59,7 +59,8 @@ class Demonstration:
         return {
             "dataset": self.dataset,
             "seed": self.seed,
-            "sites": {name: list(classes) for name, classes in self.sites.items()},
+            "sites": len(self.sites),
+            "classes_by_site": {name: list(classes) for name, classes in self.sites.items()},
             "seconds": round(self.seconds, 1),
             "bytes_per_site": self.federation.bytes_per_site,
             "arms": {

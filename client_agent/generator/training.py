@@ -6,32 +6,29 @@ never stopped (same machine, same thread count). Under a budget of seconds the l
 the clock, which no two runs share.
 """
 
-import copy
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from client_agent.errors import DataError, ResourceError, TrainingError, UsageError
+from client_agent.errors import DataError, ResourceError, UsageError
 from client_agent.generator.checkpoint import load_checkpoint, run_fingerprint, save_checkpoint
-from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
+from client_agent.generator.interrupts import stop_between_steps
+from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
+from client_agent.generator.run import Run, step_seed
 from client_agent.generator.sampler import preset_table, sample
 
 # Below this a generator can only replay its training images, and a class mean is nearly a patient.
 MIN_IMAGES_PER_CLASS = 16
 CHECKPOINT_EVERY_SECONDS = 60.0
 _PROGRESS_EVERY_SECONDS = 0.25
-_LOSS_MEMORY = 0.98
 
 
 @dataclass(frozen=True)
@@ -159,11 +156,11 @@ def train_generator(
         notices += [reason] if reason else []
 
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(_step_seed(seed, 0))
-        run = _Run(preset, place, mean_image, sigma_data, seed)
+        torch.manual_seed(step_seed(seed, 0))
+        run = Run(preset, place, mean_image, sigma_data, seed)
         if state is not None:
             run.restore(state)
-        with _interrupts_between_steps() as interrupted:
+        with stop_between_steps() as interrupted:
             _loop(
                 run, data, budget, fingerprint, checkpoint, checkpoint_every_seconds,
                 on_progress, interrupted,
@@ -202,96 +199,8 @@ def sample_torch(
     return images.cpu().numpy()
 
 
-class _Run:
-    """What changes while training: weights, their average, optimiser, step, clock, loss."""
-
-    def __init__(
-        self, preset: Preset, device: torch.device, mean_image: Tensor, sigma_data: float, seed: int
-    ) -> None:
-        self.preset, self.device, self.seed = preset, device, seed
-        self.mean_image = mean_image.to(device)
-        self.sigma_data = sigma_data
-        # Channels-last is what convolutions on both kinds of device are fastest in.
-        self.network = RawNetwork(preset).to(device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=preset.peak_lr,
-            betas=(0.9, preset.beta2),
-            weight_decay=preset.weight_decay,
-            fused=True,
-        )
-        self.autocast = preset.bf16 and _has_bf16(device)
-        self.step, self.seconds, self.loss = 0, 0.0, 1.0
-
-    def take_step(self, data: Tensor, fraction: float) -> None:
-        """Train on one batch; `fraction` of the budget has been used before it."""
-        preset = self.preset
-        torch.manual_seed(_step_seed(self.seed, self.step + 1))
-        batch = _draw_batch(len(data), preset.batch_size)
-        centred = data[batch].to(self.device).float() / 127.5 - 1 - self.mean_image
-        centred = centred.contiguous(memory_format=torch.channels_last)
-        sigma = draw_sigma(len(batch), preset, self.device)
-        noise = torch.randn_like(centred)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss = denoising_loss(self.network, centred, sigma, noise, self.sigma_data)
-        value = loss.item()
-        if not np.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {self.step + 1} (peak_lr {preset.peak_lr})",
-                hint="lower the preset's peak_lr; the last good checkpoint was kept",
-            )
-        loss.backward()
-        warm = min(1.0, (self.step + 1) / preset.warmup_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = preset.peak_lr * warm * (1.0 - fraction)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.step += 1
-        self._update_average()
-        memory = min(_LOSS_MEMORY, 1 - 1 / self.step)
-        self.loss = memory * self.loss + (1 - memory) * value
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Power-function average of weights, arXiv 2312.02696 equation 8."""
-        fresh = 1 - (1 - 1 / self.step) ** (self.preset.ema_gamma + 1)
-        torch._foreach_lerp_(
-            list(self.average.parameters()), list(self.network.parameters()), fresh
-        )
-
-    def check_finite(self) -> None:
-        """Raise TrainingError when a step with a finite loss still left weights that are not."""
-        if not all(bool(values.isfinite().all()) for values in self.average.parameters()):
-            raise TrainingError(
-                f"weights are not finite after step {self.step} (peak_lr {self.preset.peak_lr})",
-                hint="lower the preset's peak_lr; the last good checkpoint was kept",
-            )
-
-    def state(self, fingerprint: str) -> dict[str, Any]:
-        """Tensors and plain values, enough to go on exactly."""
-        return {
-            "fingerprint": fingerprint,
-            "step": self.step,
-            "seconds": self.seconds,
-            "loss": self.loss,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Invert `state`."""
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self.loss = float(state["loss"])
-
-
 def _loop(
-    run: _Run,
+    run: Run,
     data: Tensor,
     budget: Budget,
     fingerprint: str,
@@ -343,33 +252,6 @@ def _loop(
         ) from error
 
 
-@contextmanager
-def _interrupts_between_steps() -> Iterator[threading.Event]:
-    """Hold the first Ctrl-C until the running step is whole; a second one stops at once.
-
-    A step changes weights, average and optimiser one after the other: cut in the middle it would
-    leave a checkpoint that never existed in an undisturbed run.
-    """
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # signals only ever reach the main thread
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: Any) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, before)
-
-    if not callable(before):  # ignored, or not installed from Python: leave it so
-        yield interrupted
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _check_images(images: NDArray[np.uint8], preset: Preset) -> None:
     shape = (preset.image_size, preset.image_size, preset.channels)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
@@ -395,12 +277,6 @@ def _choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def _statistics(data: Tensor) -> tuple[Tensor, float]:
     """Mean image (float32 [C, H, W]) and root mean square about it, in the units of [-1, 1]."""
     chunks = data.split(256)  # never the whole class in double precision
@@ -410,14 +286,3 @@ def _statistics(data: Tensor) -> tuple[Tensor, float]:
     spread = (squares / data.numel()) ** 0.5 / 127.5
     # A class of identical images has no spread; the floor is half a grey level.
     return (mean / 127.5 - 1).float(), max(spread, 1 / 255)
-
-
-def _draw_batch(count: int, size: int) -> Tensor:
-    """Indices without repeats inside a batch unless the class is smaller than the batch."""
-    rounds = -(-size // count)
-    return torch.cat([torch.randperm(count) for _ in range(rounds)])[:size]
-
-
-def _step_seed(seed: int, step: int) -> int:
-    """One independent 63-bit seed a step; step 0 is the initial weights."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)

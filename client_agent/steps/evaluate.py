@@ -10,6 +10,7 @@ from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
 from client_agent.errors import NotReadyError
+from client_agent.preparation.prepare import check_description
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
 
@@ -63,11 +64,12 @@ def evaluate(
     from client_agent.sources.load import load_images
 
     classifier = _open(site)
+    size, channels = check_description(classifier.preprocessing)
     loaded = load_images(
         data,
         classes=site.spec.classes,
-        image_size=site.spec.image.size,
-        channels=site.spec.image.channels,
+        image_size=size,
+        channels=channels,
         labels_csv=labels,
         split=split,
     )
@@ -92,10 +94,11 @@ def predict(
     from client_agent.sources.load import load_unlabelled
 
     classifier = _open(site)
+    size, channels = check_description(classifier.preprocessing)
     loaded = load_unlabelled(
         data,
-        image_size=site.spec.image.size,
-        channels=site.spec.image.channels,
+        image_size=size,
+        channels=channels,
         split=split,
     )
     with progress.task("predicting", len(loaded.images)) as task:

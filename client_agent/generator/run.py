@@ -1,0 +1,123 @@
+"""What changes while a generator is trained: weights, their average, optimiser, step, clock, loss.
+
+One step draws all its randomness from (seed, step), so that a run restored from its state goes on
+exactly as one that was never stopped.
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client_agent.errors import TrainingError
+from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
+from client_agent.generator.presets import Preset
+
+_LOSS_MEMORY = 0.98
+
+
+class Run:
+    """What changes while training: weights, their average, optimiser, step, clock, loss."""
+
+    def __init__(
+        self, preset: Preset, device: torch.device, mean_image: Tensor, sigma_data: float, seed: int
+    ) -> None:
+        self.preset, self.device, self.seed = preset, device, seed
+        self.mean_image = mean_image.to(device)
+        self.sigma_data = sigma_data
+        # Channels-last is what convolutions on both kinds of device are fastest in.
+        self.network = RawNetwork(preset).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=preset.peak_lr,
+            betas=(0.9, preset.beta2),
+            weight_decay=preset.weight_decay,
+            fused=True,
+        )
+        self.autocast = preset.bf16 and _has_bf16(device)
+        self.step, self.seconds, self.loss = 0, 0.0, 1.0
+
+    def take_step(self, data: Tensor, fraction: float) -> None:
+        """Train on one batch; `fraction` of the budget has been used before it."""
+        preset = self.preset
+        torch.manual_seed(step_seed(self.seed, self.step + 1))
+        batch = _draw_batch(len(data), preset.batch_size)
+        centred = data[batch].to(self.device).float() / 127.5 - 1 - self.mean_image
+        centred = centred.contiguous(memory_format=torch.channels_last)
+        sigma = draw_sigma(len(batch), preset, self.device)
+        noise = torch.randn_like(centred)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            loss = denoising_loss(self.network, centred, sigma, noise, self.sigma_data)
+        value = loss.item()
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {self.step + 1} (peak_lr {preset.peak_lr})",
+                hint="lower the preset's peak_lr; the last good checkpoint was kept",
+            )
+        loss.backward()
+        warm = min(1.0, (self.step + 1) / preset.warmup_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = preset.peak_lr * warm * (1.0 - fraction)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self._update_average()
+        memory = min(_LOSS_MEMORY, 1 - 1 / self.step)
+        self.loss = memory * self.loss + (1 - memory) * value
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Power-function average of weights, arXiv 2312.02696 equation 8."""
+        fresh = 1 - (1 - 1 / self.step) ** (self.preset.ema_gamma + 1)
+        torch._foreach_lerp_(
+            list(self.average.parameters()), list(self.network.parameters()), fresh
+        )
+
+    def check_finite(self) -> None:
+        """Raise TrainingError when a step with a finite loss still left weights that are not."""
+        if not all(bool(values.isfinite().all()) for values in self.average.parameters()):
+            raise TrainingError(
+                f"weights are not finite after step {self.step} (peak_lr {self.preset.peak_lr})",
+                hint="lower the preset's peak_lr; the last good checkpoint was kept",
+            )
+
+    def state(self, fingerprint: str) -> dict[str, Any]:
+        """Tensors and plain values, enough to go on exactly."""
+        return {
+            "fingerprint": fingerprint,
+            "step": self.step,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Invert `state`."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.loss = float(state["loss"])
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _draw_batch(count: int, size: int) -> Tensor:
+    """Indices without repeats inside a batch unless the class is smaller than the batch."""
+    rounds = -(-size // count)
+    return torch.cat([torch.randperm(count) for _ in range(rounds)])[:size]
+
+
+def step_seed(seed: int, step: int) -> int:
+    """One independent 63-bit seed a step; step 0 is the initial weights."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
