@@ -4,9 +4,9 @@ import importlib
 import sys
 
 import click
-from ff_protocol import __version__
 
 from client_agent.console import listen_for_stop
+from ff_protocol import __version__
 
 COMMANDS = (
     "join",

@@ -6,12 +6,13 @@ One flat set of keys, each named like the option it stands for; a flag beats the
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field, field_validator
+
 from ff_protocol.durations import parse_duration
 from ff_protocol.errors import MalformedError, SpecError
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_SPEC_BYTES
 from ff_protocol.schema import Strict, load_yaml, parse
-from pydantic import Field, field_validator
 
 
 class AgentConfig(Strict):

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ff_protocol.errors import ExitCode, FederatedFactoryError
-
 from client_agent.progress import SILENT, Progress, Task
+from ff_protocol.errors import ExitCode, FederatedFactoryError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
+from pydantic import Field
+
+from client_agent.errors import IdentityError, NotReadyError, UsageError
+from client_agent.home import Home
+from client_agent.registry.log import Log
 from ff_protocol import dsse, statements
 from ff_protocol.certificates import Credential, chain_from_pem, key_from_pem
 from ff_protocol.clock import utc_now
@@ -22,11 +27,6 @@ from ff_protocol.names import Role
 from ff_protocol.schema import Strict, load_yaml, parse
 from ff_protocol.spec import FederationSpec
 from ff_protocol.trust import TrustRoot
-from pydantic import Field
-
-from client_agent.errors import IdentityError, NotReadyError, UsageError
-from client_agent.home import Home
-from client_agent.registry.log import Log
 
 
 class SiteFile(Strict):

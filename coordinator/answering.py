@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import grpc
-from ff_protocol.errors import FederatedFactoryError, MalformedError, UntrustedError
 
 from coordinator import errors
+from ff_protocol.errors import FederatedFactoryError, MalformedError, UntrustedError
 
 if TYPE_CHECKING:
     from coordinator.identity import Peer

@@ -11,6 +11,9 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from coordinator.errors import UsageError
+from coordinator.home import CoordinatorHome, Settings
+from coordinator.store import SPEC_KEY, Store, open_store
 from ff_protocol import dsse, statements
 from ff_protocol.certificates import (
     SIGNING_LIFETIME,
@@ -30,10 +33,6 @@ from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.names import Identity, Role, slug
 from ff_protocol.spec import FederationSpec
 from ff_protocol.trust import TrustRoot
-
-from coordinator.errors import UsageError
-from coordinator.home import CoordinatorHome, Settings
-from coordinator.store import SPEC_KEY, Store, open_store
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 RENEW_BEFORE = dt.timedelta(days=30)

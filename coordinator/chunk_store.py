@@ -3,11 +3,10 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from ff_protocol.errors import MalformedError
-from ff_protocol.limits import CHUNK_BYTES, MAX_CHUNKS_PER_REQUEST
-
 from coordinator.errors import MissingChunkError
 from coordinator.store import Store, chunk_key
+from ff_protocol.errors import MalformedError
+from ff_protocol.limits import CHUNK_BYTES, MAX_CHUNKS_PER_REQUEST
 
 
 class ChunkStore:

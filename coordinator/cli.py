@@ -4,6 +4,7 @@ import importlib
 import sys
 
 import click
+
 from ff_protocol import __version__
 
 COMMANDS = ("init", "invite", "serve", "status")

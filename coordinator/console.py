@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+
 from ff_protocol.errors import ExitCode, FederatedFactoryError
 from ff_protocol.files import StorageError
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from coordinator.errors import InvitationUsedError
+from coordinator.store import Store, enrolment_key
 from ff_protocol import canonical
 from ff_protocol.certificates import (
     SIGNING_LIFETIME,
@@ -21,9 +24,6 @@ from ff_protocol.clock import timestamp
 from ff_protocol.errors import MalformedError
 from ff_protocol.limits import KIB, MAX_CERTIFICATE_BYTES
 from ff_protocol.names import Identity, Role
-
-from coordinator.errors import InvitationUsedError
-from coordinator.store import Store, enrolment_key
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
 """The Enrolment service: thin, for peers whose certificate is an invitation."""
 
-import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 import grpc
-from ff_protocol.certificates import Credential
-from ff_protocol.clock import utc_now
-from ff_protocol.names import Role
-from ff_protocol.trust import TrustRoot
-from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
+import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from coordinator.answering import answering
 from coordinator.enrolment import enrol
 from coordinator.identity import verified_peer
 from coordinator.statement_book import StatementBook
 from coordinator.store import Store
+from ff_protocol.certificates import Credential
+from ff_protocol.clock import utc_now
+from ff_protocol.names import Role
+from ff_protocol.trust import TrustRoot
+from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
 
 class EnrolmentService(relay_pb2_grpc.EnrolmentServicer):

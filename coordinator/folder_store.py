@@ -12,9 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ff_protocol.files import StorageError, storage_error, sync_folder
-
 from coordinator.errors import StoreError
+from ff_protocol.files import StorageError, storage_error, sync_folder
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]*(?:/[a-z0-9][a-z0-9-]*)*(?:\.[a-z0-9]+)?", re.ASCII)
 _TEMPORARY = ".new"

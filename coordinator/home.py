@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
+from pydantic import Field
+
+from coordinator.errors import NotReadyError
 from ff_protocol.certificates import (
     Credential,
     chain_from_pem,
@@ -26,9 +29,6 @@ from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.limits import KIB, MAX_CERTIFICATE_BYTES
 from ff_protocol.schema import Strict, load_yaml, parse
 from ff_protocol.trust import TrustRoot
-from pydantic import Field
-
-from coordinator.errors import NotReadyError
 
 _CREDENTIALS = {
     "root": "authority/root",

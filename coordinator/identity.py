@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+
+from coordinator.errors import NotAMemberError
 from ff_protocol.certificates import Purpose, chain_from_pem
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import MalformedError, UntrustedError
 from ff_protocol.names import Identity, Role
 from ff_protocol.trust import TrustRoot
-
-from coordinator.errors import NotAMemberError
 
 if TYPE_CHECKING:
     import grpc

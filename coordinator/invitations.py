@@ -3,14 +3,13 @@
 import datetime as dt
 from pathlib import Path
 
+from coordinator.addresses import check_endpoint, split_endpoint
+from coordinator.home import CoordinatorHome, Settings
 from ff_protocol.certificates import Purpose, chain_to_pem, issue_leaf, key_to_pem, make_key
 from ff_protocol.clock import timestamp
 from ff_protocol.files import write_atomically
 from ff_protocol.invitation import Invitation
 from ff_protocol.names import Identity, Role
-
-from coordinator.addresses import check_endpoint, split_endpoint
-from coordinator.home import CoordinatorHome, Settings
 
 
 def invite(

@@ -2,12 +2,11 @@
 
 from typing import Any
 
+from coordinator.home import CoordinatorHome
+from coordinator.store import ENROLMENTS, PUBLICATIONS, REVOCATIONS, open_store
 from ff_protocol import canonical
 from ff_protocol.clock import timestamp
 from ff_protocol.limits import KIB
-
-from coordinator.home import CoordinatorHome
-from coordinator.store import ENROLMENTS, PUBLICATIONS, REVOCATIONS, open_store
 
 
 def overview(home: CoordinatorHome) -> dict[str, Any]:

@@ -3,9 +3,16 @@
 import time
 from collections.abc import Iterator
 
-import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 import grpc
 from cryptography import x509
+
+import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
+from coordinator.answering import answering
+from coordinator.chunk_store import ChunkStore, check_digests
+from coordinator.identity import Peer, verified_peer
+from coordinator.rules import check_speaker
+from coordinator.statement_book import StatementBook
+from coordinator.store import Store
 from ff_protocol import PROTOCOL_VERSION, dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import MalformedError
@@ -13,13 +20,6 @@ from ff_protocol.names import Role
 from ff_protocol.statements import PUBLICATION, REVOCATION, predicate_type
 from ff_protocol.trust import TrustRoot
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
-
-from coordinator.answering import answering
-from coordinator.chunk_store import ChunkStore, check_digests
-from coordinator.identity import Peer, verified_peer
-from coordinator.rules import check_speaker
-from coordinator.statement_book import StatementBook
-from coordinator.store import Store
 
 
 class RelayService(relay_pb2_grpc.RelayServicer):

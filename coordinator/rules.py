@@ -6,11 +6,10 @@ accidents out, they are not what trust rests on.
 
 from collections.abc import Iterable, Mapping
 
+from coordinator.errors import ForbiddenStatementError, RefusedStatementError
 from ff_protocol.manifest import expected_chunk_size
 from ff_protocol.names import Identity, Role
 from ff_protocol.statements import Publication, Revocation
-
-from coordinator.errors import ForbiddenStatementError, RefusedStatementError
 
 
 def check_speaker(peer: Identity, signer: Identity) -> None:

@@ -11,13 +11,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
-import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
 import grpc
-from ff_protocol.certificates import chain_to_pem, key_to_pem
-from ff_protocol.clock import utc_now
-from ff_protocol.wire import relay_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
 from coordinator.addresses import split_endpoint
 from coordinator.authority import ensure_spec, renew_server_certificate
 from coordinator.enrolment_service import EnrolmentService
@@ -26,6 +23,9 @@ from coordinator.home import CoordinatorHome
 from coordinator.memory import return_memory_of_chunks
 from coordinator.relay_service import RelayService
 from coordinator.store import open_store
+from ff_protocol.certificates import chain_to_pem, key_to_pem
+from ff_protocol.clock import utc_now
+from ff_protocol.wire import relay_pb2_grpc
 
 LOG = logging.getLogger("coordinator.server")
 WORKERS = 16

@@ -6,6 +6,18 @@ at any time: objects never change, so it can be incomplete but not wrong.
 
 from collections.abc import Iterator
 
+from coordinator import rules
+from coordinator.errors import NotReadyError, RefusedStatementError
+from coordinator.store import (
+    PUBLICATIONS,
+    REVOCATIONS,
+    SPEC_KEY,
+    Store,
+    chunk_key,
+    publication_key,
+    revocation_key,
+    revocations_prefix,
+)
 from ff_protocol import dsse
 from ff_protocol.canonical import sha256_hex
 from ff_protocol.clock import utc_now
@@ -19,19 +31,6 @@ from ff_protocol.statements import (
     read_spec,
 )
 from ff_protocol.trust import TrustRoot
-
-from coordinator import rules
-from coordinator.errors import NotReadyError, RefusedStatementError
-from coordinator.store import (
-    PUBLICATIONS,
-    REVOCATIONS,
-    SPEC_KEY,
-    Store,
-    chunk_key,
-    publication_key,
-    revocation_key,
-    revocations_prefix,
-)
 
 
 class StatementBook:

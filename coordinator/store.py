@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from ff_protocol.names import check_digest, check_site_id
-from ff_protocol.statements import Revocation
-
 from coordinator.errors import UsageError
 from coordinator.home import CoordinatorHome
+from ff_protocol.names import check_digest, check_site_id
+from ff_protocol.statements import Revocation
 
 SPEC_KEY = "spec.dsse"
 PUBLICATIONS = "publications/"

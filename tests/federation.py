@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from coordinator.home import CoordinatorHome
 from ff_protocol import dsse
 from ff_protocol.certificates import (
     SIGNING_LIFETIME,
@@ -26,8 +28,6 @@ from ff_protocol.manifest import FileEntry, describe_module
 from ff_protocol.names import Identity, Role
 from ff_protocol.statements import Publication, Revocation, build_publication, build_revocation
 from ff_protocol.trust import TrustRoot
-
-from coordinator.home import CoordinatorHome
 
 SPEC: dict[str, Any] = {"classes": ["a", "b", "c"], "image": {"size": 8, "channels": 1}}
 

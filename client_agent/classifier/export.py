@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from ff_protocol import canonical
-from ff_protocol.files import write_atomically
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from client_agent.classifier.file_format import FORMAT_VERSION, INPUT_NAME, OUTPUT_NAME
 from client_agent.classifier.training import FittedClassifier, reproducible
 from client_agent.errors import TrainingError
+from ff_protocol import canonical
+from ff_protocol.files import write_atomically
 
 OPSET = 18
 # The oldest file format that holds operator set 18: readable by every runtime that could run it.

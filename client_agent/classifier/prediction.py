@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ff_protocol import canonical
-from ff_protocol.errors import MalformedError
-from ff_protocol.files import read_bounded
 from numpy.typing import NDArray
 
 from client_agent.classifier.file_format import (
@@ -23,6 +20,9 @@ from client_agent.classifier.file_format import (
     OUTPUT_NAME,
 )
 from client_agent.errors import DataError, NotReadyError
+from ff_protocol import canonical
+from ff_protocol.errors import MalformedError
+from ff_protocol.files import read_bounded
 
 _THREADS = 1
 _HINT = "run: ff-agent fit"

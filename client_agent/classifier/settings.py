@@ -9,9 +9,8 @@ module of the classifier holds a tuned constant.
 import math
 from dataclasses import dataclass, replace
 
-from ff_protocol.spec import ClassifierSpec
-
 from client_agent.errors import UsageError
+from ff_protocol.spec import ClassifierSpec
 
 SMALLEST_IMAGE = 8
 LARGEST_IMAGE = 256

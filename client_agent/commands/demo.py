@@ -51,11 +51,10 @@ def command(
     """
     import tempfile
 
-    from ff_protocol.durations import parse_duration
-
     from client_agent.demo.federation import DemoOptions
     from client_agent.demo.results import show
     from client_agent.demo.run import demonstrate
+    from ff_protocol.durations import parse_duration
 
     options = DemoOptions.make(
         out or Path(tempfile.mkdtemp(prefix="federated-factory-")),

@@ -13,9 +13,8 @@ def command(call: Call, module: str) -> int:
     MODULE is a digest (8 digits or more), a class in this site's outbox, or a folder. Exits with 6
     if a rule does not hold.
     """
-    from ff_protocol.errors import ExitCode
-
     from client_agent.steps.status import inspect
+    from ff_protocol.errors import ExitCode
 
     found = inspect(call.site(), module)
 

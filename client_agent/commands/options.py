@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from ff_protocol.durations import parse_duration
-
 from client_agent.commands.common import needed
 from client_agent.steps.receive import WaitFor
 from client_agent.steps.train import TrainOptions
+from ff_protocol.durations import parse_duration
 
 
 def make_train_options(values: dict[str, Any]) -> TrainOptions:

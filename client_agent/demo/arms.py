@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ff_protocol.spec import ClassifierSpec
 
 from client_agent.demo.datasets import DemoData
 from client_agent.demo.layout import Hospital
 from client_agent.progress import Progress
+from ff_protocol.spec import ClassifierSpec
 
 if TYPE_CHECKING:
     from client_agent.sources.labelled import LabelledImages

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ff_protocol.names import slug
 
 from client_agent.errors import DataError
+from ff_protocol.names import slug
 
 DIGITS = "digits"
 _TEST_SHARE = 5

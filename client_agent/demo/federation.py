@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ff_protocol.files import write_atomically
-from ff_protocol.spec import parse_spec
 
 from client_agent.demo.datasets import DIGITS, DemoData
 from client_agent.demo.layout import Hospital
 from client_agent.demo.processes import Cores, Processes
 from client_agent.progress import Progress
+from ff_protocol.files import write_atomically
+from ff_protocol.spec import parse_spec
 
 AGENT, COORDINATOR = "client_agent.cli", "coordinator.cli"
 NEWCOMER = "newcomer"

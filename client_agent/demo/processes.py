@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ff_protocol.errors import ExitCode
-
 from client_agent.errors import AgentError, NotReadyError
+from ff_protocol.errors import ExitCode
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

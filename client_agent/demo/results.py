@@ -4,12 +4,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from client_agent.demo.arms import Arm
+from client_agent.demo.federation import Outcome, RevocationShown
 from ff_protocol import canonical
 from ff_protocol.durations import format_duration
 from ff_protocol.files import write_atomically
-
-from client_agent.demo.arms import Arm
-from client_agent.demo.federation import Outcome, RevocationShown
 
 TITLES = {
     "own_classes": "own classes only (mean of sites)",

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from ff_protocol.files import storage_error, write_atomically
 
 from client_agent.demo.arms import compare
 from client_agent.demo.datasets import DemoData, load_demo_data
@@ -21,6 +20,7 @@ from client_agent.registry.modules import admitted_modules
 from client_agent.report.contact_sheet import write_contact_sheet
 from client_agent.site import open_site
 from client_agent.synthesis.shards import ShardStore
+from ff_protocol.files import storage_error, write_atomically
 
 MARKER = ".demonstration"
 

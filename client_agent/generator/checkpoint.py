@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from ff_protocol.files import write_atomically
 from numpy.typing import NDArray
 
 from client_agent.generator.presets import Preset
+from ff_protocol.files import write_atomically
 
 FORMAT = "federated-factory/generator-checkpoint/1"
 _KEYS = frozenset(

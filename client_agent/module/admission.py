@@ -8,11 +8,6 @@ size is known and nothing is run before its structure is known. The caller fetch
 import json
 from pathlib import Path
 
-from ff_protocol.card import Card
-from ff_protocol.errors import FederatedFactoryError
-from ff_protocol.manifest import MODULE_FILE, describe_module
-from ff_protocol.statements import Publication
-
 from client_agent.errors import RefusedError
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
@@ -20,6 +15,10 @@ from client_agent.registry.modules import read_card
 from client_agent.registry.revocations import RevocationList
 from client_agent.site import Site
 from client_agent.synthesis.session import probe_module
+from ff_protocol.card import Card
+from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.manifest import MODULE_FILE, describe_module
+from ff_protocol.statements import Publication
 
 
 def check_publication(publication: Publication, site: Site, revoked: RevocationList) -> None:

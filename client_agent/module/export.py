@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from ff_protocol.files import write_atomically
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -34,6 +33,7 @@ from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
 from client_agent.generator.sampler import SolverTable, preset_table
 from client_agent.generator.training import TrainedGenerator
+from ff_protocol.files import write_atomically
 
 OPSET = 18
 # The oldest file format that holds operator set 18: readable by every runtime that could run it.

@@ -6,13 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from client_agent.module.signing import sign_module
+from client_agent.site import Site
 from ff_protocol.card import Card, GeneratorCard, TrainingCard, bucket
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.files import storage_error, sync_folder, write_atomically
 from ff_protocol.manifest import CARD_FILE, MODULE_FILE, describe_module
-
-from client_agent.module.signing import sign_module
-from client_agent.site import Site
 
 if TYPE_CHECKING:
     from client_agent.generator.training import TrainedGenerator

@@ -10,6 +10,9 @@ import binascii
 from pathlib import Path
 
 from cryptography import x509
+
+from client_agent.errors import RefusedError
+from client_agent.home import Home
 from ff_protocol import canonical
 from ff_protocol.certificates import Purpose, chain_from_pem, chain_to_pem
 from ff_protocol.clock import utc_now
@@ -19,9 +22,6 @@ from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_SIGNATURE_BYTES
 from ff_protocol.manifest import SIGNATURE_FILE, SIGNED_FILES, FileEntry
 from ff_protocol.names import Role
 from ff_protocol.trust import TrustRoot
-
-from client_agent.errors import RefusedError
-from client_agent.home import Home
 
 _TOLERATED_IGNORES = {".git", ".gitattributes", ".github", ".gitignore", SIGNATURE_FILE}
 

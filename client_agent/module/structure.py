@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ff_protocol.spec import FederationSpec
-
 from client_agent.errors import RefusedError
+from ff_protocol.spec import FederationSpec
 
 if TYPE_CHECKING:
     import onnx

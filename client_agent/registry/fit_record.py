@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from client_agent.home import Home
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
-
-from client_agent.home import Home
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,14 @@ Deleting is idempotent.
 from dataclasses import dataclass
 from typing import Any
 
-from ff_protocol import canonical
-from ff_protocol.files import read_bounded, write_atomically
-from ff_protocol.limits import MAX_ENVELOPE_BYTES
-from ff_protocol.manifest import describe_module
-
 from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.modules import admitted_modules, own_modules, remove_folder
 from client_agent.registry.revocations import RevocationList
 from client_agent.site import Site
+from ff_protocol import canonical
+from ff_protocol.files import read_bounded, write_atomically
+from ff_protocol.limits import MAX_ENVELOPE_BYTES
+from ff_protocol.manifest import describe_module
 
 
 @dataclass(frozen=True)

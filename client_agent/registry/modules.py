@@ -5,12 +5,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from client_agent.home import Home
 from ff_protocol.card import Card, parse_card
 from ff_protocol.files import read_bounded, storage_error, sync_folder
 from ff_protocol.limits import MAX_CARD_BYTES
 from ff_protocol.manifest import ALL_FILES, CARD_FILE, MODULE_FILE
-
-from client_agent.home import Home
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """Objects that were refused, with the reason, so that they are not fetched again at every call."""
 
+from client_agent.home import Home
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, write_atomically
-
-from client_agent.home import Home
 
 _MAX_BYTES = 4096
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from client_agent.errors import RefusedError
+from client_agent.home import Home
 from ff_protocol import dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.files import read_bounded, write_atomically
@@ -19,9 +21,6 @@ from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.names import Role
 from ff_protocol.statements import Publication, Revocation, read_revocation
 from ff_protocol.trust import TrustRoot
-
-from client_agent.errors import RefusedError
-from client_agent.home import Home
 
 ISSUERS = (Role.SITE, Role.AUTHORITY)
 

@@ -1,14 +1,13 @@
 """Publications that this site holds, its own and others', each verified whenever it is read."""
 
+from client_agent.home import Home
+from client_agent.site import Site
 from ff_protocol import canonical, dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.files import read_bounded, write_atomically
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.names import Role
 from ff_protocol.statements import Publication, read_publication
-
-from client_agent.home import Home
-from client_agent.site import Site
 
 
 def store_publication(home: Home, publication: Publication, envelope: bytes) -> None:

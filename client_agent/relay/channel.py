@@ -3,16 +3,16 @@
 import contextlib
 from collections.abc import Iterator
 
-import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
 import grpc
+
+import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
+from client_agent.errors import IdentityError
+from client_agent.relay.client import RelayClient
+from client_agent.relay.retrying import Attempts
 from ff_protocol.certificates import Credential, Purpose, chain_to_pem, key_to_pem
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import UntrustedError
 from ff_protocol.trust import TrustRoot, leaf_identity
-
-from client_agent.errors import IdentityError
-from client_agent.relay.client import RelayClient
-from client_agent.relay.retrying import Attempts
 
 
 @contextlib.contextmanager

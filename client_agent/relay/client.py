@@ -9,16 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 import grpc
-from ff_protocol import PROTOCOL_VERSION
-from ff_protocol.canonical import sha256_hex
-from ff_protocol.limits import MAX_ENVELOPE_BYTES, MAX_LISTED_STATEMENTS
-from ff_protocol.manifest import FileEntry
-from ff_protocol.statements import Publication
-from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from client_agent.errors import AgentError, NetworkError
 from client_agent.relay.receiving import FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
@@ -30,6 +24,12 @@ from client_agent.relay.translation import (
     translate,
 )
 from client_agent.relay.watchdog import StalledError, watched
+from ff_protocol import PROTOCOL_VERSION
+from ff_protocol.canonical import sha256_hex
+from ff_protocol.limits import MAX_ENVELOPE_BYTES, MAX_LISTED_STATEMENTS
+from ff_protocol.manifest import FileEntry
+from ff_protocol.statements import Publication
+from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
 Result = TypeVar("Result")
 OnProgress = Callable[[int, int], None]

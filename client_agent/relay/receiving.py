@@ -6,16 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from client_agent.errors import RefusedError
+from client_agent.relay.retrying import Attempts
+from client_agent.relay.translation import DamagedTransferError
+from client_agent.relay.watchdog import watched
 from ff_protocol.files import storage_error, sync_folder
 from ff_protocol.limits import MAX_CHUNKS_PER_REQUEST
 from ff_protocol.manifest import ALL_FILES, FileEntry, expected_chunk_size
 from ff_protocol.statements import Publication
 from ff_protocol.wire import relay_pb2
-
-from client_agent.errors import RefusedError
-from client_agent.relay.retrying import Attempts
-from client_agent.relay.translation import DamagedTransferError
-from client_agent.relay.watchdog import watched
 
 
 class FileReceiver:

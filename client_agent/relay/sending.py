@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from client_agent.errors import DataError
+from client_agent.relay.retrying import Attempts
+from client_agent.relay.watchdog import watched
 from ff_protocol.canonical import sha256_hex
 from ff_protocol.limits import CHUNK_BYTES, MAX_CHUNKS_PER_REQUEST
 from ff_protocol.manifest import FileEntry, expected_chunk_size
 from ff_protocol.wire import relay_pb2
-
-from client_agent.errors import DataError
-from client_agent.relay.retrying import Attempts
-from client_agent.relay.watchdog import watched
 
 
 class ChunkSender:

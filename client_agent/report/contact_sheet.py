@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+
 from ff_protocol.files import write_atomically
 
 _GAP = 2

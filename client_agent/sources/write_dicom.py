@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+
 from ff_protocol.files import storage_error
 
 

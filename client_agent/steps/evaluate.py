@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ff_protocol import canonical
-from ff_protocol.files import write_atomically
-
 from client_agent.errors import NotReadyError
 from client_agent.preparation.prepare import check_description
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
+from ff_protocol import canonical
+from ff_protocol.files import write_atomically
 
 if TYPE_CHECKING:
     from client_agent.classifier.prediction import ClassifierFile

@@ -4,10 +4,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from ff_protocol import canonical
-from ff_protocol.files import read_bounded, sync_folder, write_atomically
-from ff_protocol.limits import MIB
-
 from client_agent.errors import NotReadyError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.fit_record import FitRecord, read_fit_record
@@ -18,6 +14,9 @@ from client_agent.steps.synthesise import make_dataset
 from client_agent.steps.unlearning import certify_unlearning
 from client_agent.synthesis.dataset import Dataset
 from client_agent.synthesis.session import reproducibility_class
+from ff_protocol import canonical
+from ff_protocol.files import read_bounded, sync_folder, write_atomically
+from ff_protocol.limits import MIB
 
 _MAX_CLASSIFIER_BYTES = 2048 * MIB
 

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from client_agent.errors import IdentityError, UsageError
+from client_agent.home import Home
+from client_agent.registry.log import Log
+from client_agent.site import SiteFile, open_site, read_spec_envelope
 from ff_protocol.certificates import (
     Purpose,
     chain_from_pem,
@@ -20,11 +25,6 @@ from ff_protocol.invitation import Invitation, parse_invitation
 from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_INVITATION_BYTES
 from ff_protocol.names import Role
 from ff_protocol.trust import TrustRoot
-
-from client_agent.errors import IdentityError, UsageError
-from client_agent.home import Home
-from client_agent.registry.log import Log
-from client_agent.site import SiteFile, open_site, read_spec_envelope
 
 _PURPOSES = {"tls": Purpose.TLS_CLIENT, "signing": Purpose.SIGNING}
 

@@ -4,13 +4,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from ff_protocol import canonical, dsse, statements
-from ff_protocol.clock import utc_now
-from ff_protocol.durations import format_duration
-from ff_protocol.errors import FederatedFactoryError
-from ff_protocol.manifest import describe_module
-from ff_protocol.statements import Publication
-
 from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
 from client_agent.module.admission import check_module, check_publication
 from client_agent.progress import SILENT, Progress
@@ -37,6 +30,12 @@ from client_agent.registry.statements import (
 )
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
+from ff_protocol import canonical, dsse, statements
+from ff_protocol.clock import utc_now
+from ff_protocol.durations import format_duration
+from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.manifest import describe_module
+from ff_protocol.statements import Publication
 
 if TYPE_CHECKING:
     from client_agent.relay.client import RelayClient

@@ -2,11 +2,6 @@
 
 from dataclasses import asdict, dataclass
 
-from ff_protocol import dsse
-from ff_protocol.clock import timestamp, utc_now
-from ff_protocol.names import Role
-from ff_protocol.statements import Publication, Revocation, build_revocation, read_revocation
-
 from client_agent.errors import NetworkError, UsageError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.fit_record import read_fit_record
@@ -18,6 +13,10 @@ from client_agent.relay.connection import open_relay
 from client_agent.site import Site
 from client_agent.steps.fit import fit
 from client_agent.steps.unlearning import certify_unlearning
+from ff_protocol import dsse
+from ff_protocol.clock import timestamp, utc_now
+from ff_protocol.names import Role
+from ff_protocol.statements import Publication, Revocation, build_revocation, read_revocation
 
 
 @dataclass(frozen=True)

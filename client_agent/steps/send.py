@@ -4,13 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ff_protocol import dsse
-from ff_protocol.clock import timestamp, utc_now
-from ff_protocol.files import read_bounded
-from ff_protocol.limits import MAX_ENVELOPE_BYTES
-from ff_protocol.manifest import FileEntry, describe_module
-from ff_protocol.statements import Publication, build_publication
-
 from client_agent.errors import NotReadyError
 from client_agent.progress import SILENT, Progress, Task
 from client_agent.registry.modules import own_modules, place
@@ -18,6 +11,12 @@ from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import store_publication
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
+from ff_protocol import dsse
+from ff_protocol.clock import timestamp, utc_now
+from ff_protocol.files import read_bounded
+from ff_protocol.limits import MAX_ENVELOPE_BYTES
+from ff_protocol.manifest import FileEntry, describe_module
+from ff_protocol.statements import Publication, build_publication
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ff_protocol.errors import FederatedFactoryError
-from ff_protocol.manifest import MODULE_FILE, describe_module
-
 from client_agent.errors import RefusedError, UsageError
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
@@ -19,6 +16,8 @@ from client_agent.registry.statements import published_modules
 from client_agent.site import Site
 from client_agent.synthesis.dataset import plan_dataset
 from client_agent.synthesis.shards import ShardStore
+from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.manifest import MODULE_FILE, describe_module
 
 
 @dataclass(frozen=True)

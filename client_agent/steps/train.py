@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from ff_protocol import canonical
-from ff_protocol.durations import format_duration
 
 from client_agent.errors import DataError, UsageError
 from client_agent.module.packing import PackedModule, pack_module
@@ -14,6 +12,8 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
+from ff_protocol import canonical
+from ff_protocol.durations import format_duration
 
 if TYPE_CHECKING:
     from client_agent.generator.training import TrainingProgress

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from client_agent.registry.forgetting import Pending
+from client_agent.site import Site
 from ff_protocol import canonical, dsse
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.files import sync_folder, write_atomically
 from ff_protocol.statements import build_unlearning
-
-from client_agent.registry.forgetting import Pending
-from client_agent.site import Site
 
 
 def certify_unlearning(site: Site, pending: Pending, after: dict[str, Any] | None) -> Path:

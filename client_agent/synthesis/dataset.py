@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ff_protocol import canonical
-from ff_protocol.spec import FederationSpec
 
 from client_agent.registry.modules import AdmittedModule
 from client_agent.synthesis.shards import ShardStore, content_digest
+from ff_protocol import canonical
+from ff_protocol.spec import FederationSpec
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ff_protocol.manifest import MODULE_FILE
-from ff_protocol.spec import FederationSpec
 
 from client_agent.errors import RefusedError
 from client_agent.synthesis.noise import noise, noise_key
+from ff_protocol.manifest import MODULE_FILE
+from ff_protocol.spec import FederationSpec
 
 _MIN_SPREAD = 1e-3
 _RANGE_SLACK = 1e-3

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from client_agent.synthesis.session import ModuleSession, quantise, reproducibility_class
 from ff_protocol import canonical
 from ff_protocol.errors import MalformedError
 from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.spec import FederationSpec
-
-from client_agent.synthesis.session import ModuleSession, quantise, reproducibility_class
 
 SHARD_BATCHES = 4
 _ORIGIN = "origin.json"

@@ -38,11 +38,10 @@ def command(
 
     HOME/authority/root.key makes issuing authorities only: it can be moved offline afterwards.
     """
-    from ff_protocol.clock import utc_now
-    from ff_protocol.spec import read_spec
-
     from coordinator.addresses import check_endpoint, split_endpoint
     from coordinator.authority import found
+    from ff_protocol.clock import utc_now
+    from ff_protocol.spec import read_spec
 
     spec = read_spec(spec_file)
     if endpoint is not None:

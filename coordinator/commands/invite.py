@@ -35,13 +35,12 @@ def command(
     The file is a secret, good for one use: give it to the site's admin by a safe way, and the root
     fingerprint by another.
     """
+    from coordinator.errors import UsageError
+    from coordinator.invitations import invite
     from ff_protocol.clock import utc_now
     from ff_protocol.durations import parse_duration
     from ff_protocol.errors import MalformedError
     from ff_protocol.names import check_site_id
-
-    from coordinator.errors import UsageError
-    from coordinator.invitations import invite
 
     try:
         check_site_id(site)

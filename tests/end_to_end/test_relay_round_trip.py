@@ -1,6 +1,9 @@
 """Join, send, list, fetch over real TLS with a real coordinator process."""
 
 import pytest
+
+from client_agent.errors import IdentityError, RefusedError
+from client_agent.relay.channel import connect
 from ff_protocol import dsse
 from ff_protocol.canonical import sha256_hex
 from ff_protocol.certificates import Purpose, chain_from_pem, make_key, make_request
@@ -8,9 +11,6 @@ from ff_protocol.clock import utc_now
 from ff_protocol.manifest import describe_module
 from ff_protocol.names import Role
 from ff_protocol.statements import read_spec
-
-from client_agent.errors import IdentityError, RefusedError
-from client_agent.relay.channel import connect
 from tests.federation import make_federation, make_module
 
 

@@ -11,6 +11,9 @@ import time
 
 import grpc
 import pytest
+
+from client_agent.errors import IdentityError, RefusedError
+from client_agent.relay.channel import connect
 from ff_protocol import dsse
 from ff_protocol.certificates import (
     SIGNING_LIFETIME,
@@ -33,9 +36,6 @@ from ff_protocol.names import Identity, Role
 from ff_protocol.statements import build_publication
 from ff_protocol.tls import CLIENT_OPTIONS
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
-
-from client_agent.errors import IdentityError, RefusedError
-from client_agent.relay.channel import connect
 from tests.federation import make_federation, make_module
 
 

@@ -9,9 +9,6 @@ from dataclasses import replace
 
 import grpc
 import pytest
-from ff_protocol.certificates import make_key, make_request
-from ff_protocol.limits import CHUNK_BYTES
-from ff_protocol.manifest import describe_module
 
 from client_agent.errors import DataError, NetworkError, RefusedError
 from client_agent.relay import sending
@@ -19,6 +16,9 @@ from client_agent.relay.channel import connect
 from client_agent.relay.retrying import Attempts
 from client_agent.relay.translation import DamagedTransferError
 from client_agent.relay.watchdog import StalledError, watched
+from ff_protocol.certificates import make_key, make_request
+from ff_protocol.limits import CHUNK_BYTES
+from ff_protocol.manifest import describe_module
 from tests.federation import make_federation, make_module
 
 CHUNKS = 24

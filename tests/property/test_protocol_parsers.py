@@ -4,6 +4,9 @@ import contextlib
 import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ff_protocol import canonical
 from ff_protocol.card import bucket, parse_card
 from ff_protocol.clock import utc_now
@@ -11,8 +14,6 @@ from ff_protocol.durations import parse_duration
 from ff_protocol.errors import FederatedFactoryError, MalformedError
 from ff_protocol.invitation import parse_invitation
 from ff_protocol.names import Identity, Role, check_class_name, check_site_id, slug
-from hypothesis import given
-from hypothesis import strategies as st
 
 JSON = st.recursive(
     st.none()

@@ -17,13 +17,13 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 import torch  # noqa: E402
-from ff_protocol.errors import MalformedError  # noqa: E402
 
 from client_agent.classifier.export import build_model, export_classifier  # noqa: E402
 from client_agent.classifier.prediction import ClassifierFile  # noqa: E402
 from client_agent.classifier.settings import ClassifierSettings  # noqa: E402
 from client_agent.classifier.training import fit_classifier, predict_network  # noqa: E402
 from client_agent.errors import DataError, NotReadyError, TrainingError  # noqa: E402
+from ff_protocol.errors import MalformedError  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]
 PROVENANCE = {"dataset_root": "00" * 32, "modules": [{"class": "b", "digest": "11" * 32}]}

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from ff_protocol.spec import ClassifierSpec
 
 from client_agent.classifier.settings import PRESETS, ClassifierSettings, settings_for
 from client_agent.errors import UsageError
+from ff_protocol.spec import ClassifierSpec
 
 
 def test_every_preset_is_found_by_its_own_name():

@@ -8,15 +8,15 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from ff_protocol.clock import utc_now
-from ff_protocol.invitation import parse_invitation
-from ff_protocol.names import Role
 
 from coordinator.addresses import check_endpoint, split_endpoint
 from coordinator.authority import RENEW_BEFORE, renew_server_certificate
 from coordinator.cli import main
 from coordinator.errors import UsageError
 from coordinator.home import CoordinatorHome
+from ff_protocol.clock import utc_now
+from ff_protocol.invitation import parse_invitation
+from ff_protocol.names import Role
 
 SPEC = "classes: [a, b]\nimage: {size: 8, channels: 1}\n"
 

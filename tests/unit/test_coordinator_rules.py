@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+
+from coordinator import rules
+from coordinator.errors import ForbiddenStatementError, RefusedStatementError
 from ff_protocol.limits import CHUNK_BYTES
 from ff_protocol.manifest import FileEntry
 from ff_protocol.names import Identity, Role
 from ff_protocol.statements import Publication, Revocation
-
-from coordinator import rules
-from coordinator.errors import ForbiddenStatementError, RefusedStatementError
 
 A, B = "a" * 64, "b" * 64
 PUBLICATION = Publication(

@@ -4,12 +4,12 @@ import threading
 from abc import ABC, abstractmethod
 
 import pytest
-from ff_protocol.errors import MalformedError
 
 from coordinator.errors import StoreError, UsageError
 from coordinator.folder_store import FolderStore
 from coordinator.object_store import ObjectStore
 from coordinator.store import chunk_key, open_url, publication_key, revocations_prefix
+from ff_protocol.errors import MalformedError
 
 DIGEST = "ab" * 32
 

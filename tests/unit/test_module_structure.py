@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from ff_protocol.spec import parse_spec
 from onnx import TensorProto, helper, numpy_helper
 
 from client_agent.errors import RefusedError
 from client_agent.module.structure import check_structure
+from ff_protocol.spec import parse_spec
 
 SPEC = parse_spec(
     {

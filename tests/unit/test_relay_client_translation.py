@@ -2,11 +2,11 @@
 
 import grpc
 import pytest
-from ff_protocol.errors import ExitCode
 
 from client_agent.errors import NetworkError
 from client_agent.relay.retrying import Attempts, retrying
 from client_agent.relay.translation import translate
+from ff_protocol.errors import ExitCode
 
 TLS = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:1: Tls handshake "
 
