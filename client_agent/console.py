@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 _PLAIN_INTERVAL_SECONDS = 10.0
+_PLAIN_WIDTH = 120
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _stop_requested = False
@@ -144,7 +145,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         table.add_column(column, justify="right" if numeric and rows else "left")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    RichConsole(soft_wrap=not sys.stdout.isatty()).print(table)
+    RichConsole(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
 
 
 class TerminalProgress:

@@ -1,6 +1,8 @@
 """The arms that the federation is compared with, on the same DICOM files and preparation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ def compare(
     hospitals: tuple[Hospital, ...],
     out: Path,
     classifier: ClassifierSpec,
+    bytes_per_site: int,
     progress: Progress,
 ) -> dict[str, Arm]:
     """Train own-classes-only, FedAvg and centralised on what the hospitals hold.
@@ -46,6 +49,7 @@ def compare(
         hospitals: who holds what.
         out: the demonstration's folder with their images.
         classifier: the federation's own recipe, so that all arms share it.
+        bytes_per_site: what the federation needed; FedAvg gets as many rounds as fit, at least 5.
         progress: watches.
 
     Returns:
@@ -63,9 +67,9 @@ def compare(
             task.update(number, hospital.name)
     test = (prepare_test(data), data.test_labels)
     settings = settings_for(classifier)
-    ways = {
+    ways: dict[str, Callable[..., baselines.Baseline]] = {
         "own_classes": baselines.own_classes,
-        "fedavg": baselines.fedavg,
+        "fedavg": partial(baselines.fedavg, bytes_budget=bytes_per_site),
         "centralised": baselines.centralised,
     }
     arms = {}

@@ -31,7 +31,7 @@ from client_agent.classifier.training import (
 )
 from client_agent.errors import DataError
 
-ROUNDS = 10
+MIN_ROUNDS = 5
 LOCAL_EPOCHS = 5
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -46,7 +46,8 @@ class Baseline:
         evaluation: figures on the common test set; for `own_classes` the mean over the sites.
         per_site: one evaluation a site for `own_classes`, else empty.
         bytes_per_site: model bytes that one site sent and received, as serialised.
-        rounds: communication rounds.
+        rounds: communication rounds; None takes as many as `bytes_budget` pays for.
+        bytes_budget: bytes that a site may send and receive; at least `MIN_ROUNDS` are run.
         local_epochs: passes of each site over its images in a round; 0 without rounds.
         seconds: wall time of training and measuring, all sites one after the other.
     """
@@ -138,7 +139,8 @@ def fedavg(
     *,
     classes: tuple[str, ...],
     settings: ClassifierSettings,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
+    bytes_budget: int = 0,
     local_epochs: int = LOCAL_EPOCHS,
     on_progress: Callable[[float], None] | None = None,
 ) -> Baseline:
@@ -152,19 +154,24 @@ def fedavg(
     Arguments and faults as `own_classes`, and:
 
     Args:
-        rounds: communication rounds.
+        rounds: communication rounds; None takes as many as `bytes_budget` pays for.
+        bytes_budget: bytes that a site may send and receive; at least `MIN_ROUNDS` are run.
         local_epochs: passes of each site over its images in a round (E in the paper).
     """
     started = time.monotonic()
     _check(sites, classes)
     sizes = [len(images) for images, _ in sites]
-    schedules = [
-        Schedule(settings, rounds * local_epochs * settings.steps_per_epoch(size)) for size in sizes
-    ]
     travelled = 0
     with reproducible(settings.threads):
         image_size, channels = sites[0][0].shape[1], sites[0][0].shape[3]
         network = build_network(settings, image_size, channels, len(classes))
+        if rounds is None:
+            both_ways = 2 * len(save_tensors(_plain(network.state_dict())))
+            rounds = max(MIN_ROUNDS, bytes_budget // both_ways)
+        schedules = [
+            Schedule(settings, rounds * local_epochs * settings.steps_per_epoch(size))
+            for size in sizes
+        ]
         for number in range(rounds):
             sent_down = save_tensors(_plain(network.state_dict()))
             sent_up = []

@@ -2,10 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -18,6 +18,8 @@ from ff_protocol.spec import parse_spec
 
 AGENT, COORDINATOR = "client_agent.cli", "coordinator.cli"
 NEWCOMER = "newcomer"
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class DemoOptions:
             seconds_per_site=seconds_per_site or (8.0 if small else 240.0),
             seed=seed,
             samples_per_class=samples_per_class or (200 if small else 1000),
-            epochs=15 if small else None,
+            epochs=12 if small else None,
         )
 
 
@@ -156,7 +158,7 @@ class Federation:
 
     def join_all(self) -> None:
         """Let every hospital join."""
-        self._each("joining", lambda hospital: self.join(hospital.name))
+        self._each("joining", self.join)
 
     def run_round(self, test_file: Path) -> Outcome:
         """Every site trains, sends once, receives, synthesises and fits; then one is measured."""
@@ -187,9 +189,8 @@ class Federation:
             revoker.name, "revoke", "--site", revoker.name, "--reason", reason, "--no-rebuild"
         )
         self.join(NEWCOMER)
-        names = [*(hospital.name for hospital in self._hospitals), NEWCOMER]
-        with self._progress.task("revoking: every site rebuilds", len(names)) as task:
-            digests = self._processes.each(names, lambda name: self._rebuild(name, task))
+        names = [NEWCOMER, *(hospital.name for hospital in self._hospitals)]
+        digests = self._each("revoking: every site rebuilds", self._rebuild, names)
         classifiers = dict(zip(names, digests, strict=True))
         after = self._agent(NEWCOMER, "status")["classifier"]["classes"]
         return RevocationShown(
@@ -203,13 +204,14 @@ class Federation:
             seconds=time.monotonic() - started,
         )
 
-    def _train_and_send(self, hospital: Hospital) -> dict[str, Any]:
-        per_class = max(1, round(self._options.seconds_per_site / len(hospital.classes)))
+    def _train_and_send(self, name: str) -> dict[str, Any]:
+        held = next(len(item.classes) for item in self._hospitals if item.name == name)
+        per_class = max(1, round(self._options.seconds_per_site / held))
         self._agent(
-            hospital.name,
+            name,
             "train",
             "--data",
-            str(self._out / "images" / hospital.name),
+            str(self._out / "images" / name),
             "--budget",
             f"{per_class}s",
             "--seed",
@@ -217,35 +219,41 @@ class Federation:
             "--threads",
             str(self._processes.cores.threads),
         )
-        return self._agent(hospital.name, "send")
+        return self._agent(name, "send")
 
-    def _receive_and_fit(self, hospital: Hospital) -> tuple[int, str]:
-        received = self._agent(
-            hospital.name, "receive", "--wait", str(len(self._hospitals)), "--wait-for", "sites"
-        )
-        fitted = self._agent(hospital.name, "fit")
+    def _receive_and_fit(self, name: str) -> tuple[int, str]:
+        count = str(len(self._hospitals))
+        received = self._agent(name, "receive", "--wait", count, "--wait-for", "sites")
+        fitted = self._agent(name, "fit")
         return int(received["bytes_on_wire"]), str(fitted["classifier"])
 
-    def _rebuild(self, name: str, task: Any) -> str:
-        self._agent(name, "receive", "--no-rebuild")
-        return str(self._agent(name, "fit")["classifier"])
+    def _rebuild(self, name: str) -> str:
+        """The next `receive` applies the revocation; those who had no classifier then fit one."""
+        received = self._agent(name, "receive")
+        if received["unlearned"] is None:
+            return str(self._agent(name, "fit")["classifier"])
+        return str(received["unlearned"]["classifier"])
 
     def _figures(self, site: str, test_file: Path) -> dict[str, Any]:
         figures: dict[str, Any] = self._agent(site, "evaluate", "--data", str(test_file))["figures"]
         return figures
 
-    def _each(self, title: str, work: Any) -> list[Any]:
+    def _each(
+        self, title: str, work: Callable[[str], Result], names: Sequence[str] | None = None
+    ) -> list[Result]:
+        """Do `work` for every hospital (or for `names`), a few at a time; results in order."""
+        names = names or [hospital.name for hospital in self._hospitals]
         done = 0
-        with self._progress.task(title, len(self._hospitals)) as task:
+        with self._progress.task(title, len(names)) as task:
 
-            def one(hospital: Hospital) -> Any:
+            def one(name: str) -> Result:
                 nonlocal done
-                result = work(hospital)
+                result = work(name)
                 done += 1
-                task.update(done, hospital.name)
+                task.update(done, name)
                 return result
 
-            return self._processes.each(self._hospitals, one)
+            return self._processes.each(names, one)
 
     def _agent(self, site: str, *arguments: str) -> dict[str, Any]:
         return self._call(AGENT, site, *arguments, home=self.home(site))
@@ -288,6 +296,7 @@ def make_spec(data: DemoData, options: DemoOptions, cores: Cores) -> dict[str, A
         "preset": "tiny" if data.image_size <= 32 else "small",
         "synthesis": {
             "samples_per_class": options.samples_per_class,
+            "batch_size": 50,  # shards of 200: no sample is made that no data set uses
             "threads": cores.threads,
         },
         "classifier": {

@@ -11,10 +11,10 @@ from ff_protocol.durations import format_duration
 from ff_protocol.files import write_atomically
 
 TITLES = {
-    "own_classes": "own classes only (mean of sites)",
-    "fedavg": "FedAvg of classifiers",
+    "own_classes": "each hospital alone",
+    "fedavg": "FedAvg",
     "federated_factory": "Federated Factory",
-    "centralised": "centralised (images pooled)",
+    "centralised": "images pooled",
 }
 
 
@@ -115,8 +115,9 @@ def show(demonstration: Demonstration) -> None:
 def _show_revocation(demonstration: Demonstration) -> None:
     shown = demonstration.revocation
     gone = [name for name in shown.classes_before if name not in shown.classes_after]
+    count = len(shown.modules)
     print(
-        f"\n{shown.site} then revoked its {len(shown.modules)} modules "
+        f"\n{shown.site} then revoked its {count} module{'s' if count > 1 else ''} "
         f"({format_duration(shown.seconds)} for every site to forget and rebuild):"
     )
     print(f"  classes that left every classifier: {', '.join(gone) or 'none'}")

@@ -46,7 +46,9 @@ def demonstrate(options: DemoOptions, progress: Progress = SILENT) -> Demonstrat
         with running_federation(processes, data, hospitals, options, out, progress) as federation:
             outcome = federation.run_round(write_test_set(data, out / "test.npz"))
             sheet = write_sheet(federation.home(hospitals[0].name), out / "synthetic.png")
-            arms = compare(data, hospitals, out, federation.spec.classifier, progress)
+            arms = compare(
+                data, hospitals, out, federation.spec.classifier, outcome.bytes_per_site, progress
+            )
             remaining = write_test_set(
                 data, out / "test-remaining.npz", leave_out=hospitals[-1].classes
             )
