@@ -1,45 +1,32 @@
 """`ff-agent`: the command group. Each command is one file in client_agent/commands."""
 
-import importlib
 import sys
 
 import click
 
 from client_agent.console import listen_for_stop
 from ff_protocol import __version__
-
-COMMANDS = (
-    "join",
-    "run",
-    "train",
-    "send",
-    "receive",
-    "synthesise",
-    "fit",
-    "evaluate",
-    "predict",
-    "revoke",
-    "status",
-    "inspect",
-    "log",
-    "demo",
-)
+from ff_protocol.command_line import CommandGroup
 
 
-class _Commands(click.Group):
-    """Loads a command's file when the command is named; help lists them in order of use."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which a site meets them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's file."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"client_agent.commands.{cmd_name}")
-        command: click.Command = module.command
-        return command
+class _Commands(CommandGroup):
+    package = "client_agent.commands"
+    order = (
+        "join",
+        "run",
+        "train",
+        "send",
+        "receive",
+        "synthesise",
+        "fit",
+        "evaluate",
+        "predict",
+        "revoke",
+        "status",
+        "inspect",
+        "log",
+        "demo",
+    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

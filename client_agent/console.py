@@ -5,7 +5,6 @@ with `--json` standard output holds exactly one JSON document. rich is imported 
 """
 
 import errno
-import json
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from client_agent.progress import SILENT, Progress, Task
+from ff_protocol.command_line import print_failure, print_success
 from ff_protocol.errors import ExitCode, FederatedFactoryError
 
 if TYPE_CHECKING:
@@ -49,25 +49,13 @@ class Console:
     def result(self, value: dict[str, Any], lines: Callable[[], None]) -> None:
         """Show a command's result: `value` for scripts, or `lines()` for people."""
         if self.as_json:
-            print(json.dumps({"status": "ok", **value}, ensure_ascii=False, sort_keys=True))
+            print_success(value)
         elif not self.quiet:
             lines()
 
     def failure(self, error: FederatedFactoryError) -> None:
         """Show a foreseeable fault."""
-        if self.as_json:
-            document = {
-                "status": "error",
-                "error_code": error.error_code,
-                "exit_code": int(error.exit_code),
-                "message": error.message,
-                "hint": error.hint,
-            }
-            print(json.dumps(document, ensure_ascii=False, sort_keys=True))
-            return
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        print_failure(error, as_json=self.as_json)
 
 
 def execute(work: Callable[[], int | None], console: Console) -> int:

@@ -1,28 +1,16 @@
 """`ff-coordinator`: the command group. Each command is one file in coordinator/commands."""
 
-import importlib
 import sys
 
 import click
 
 from ff_protocol import __version__
+from ff_protocol.command_line import CommandGroup
 
-COMMANDS = ("init", "invite", "serve", "status")
 
-
-class _Commands(click.Group):
-    """Loads a command's file when the command is named."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which an operator meets them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's file."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"coordinator.commands.{cmd_name}").command
-        return command
+class _Commands(CommandGroup):
+    package = "coordinator.commands"
+    order = ("init", "invite", "serve", "status")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

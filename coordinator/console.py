@@ -1,15 +1,19 @@
 """Between commands and a terminal: results, one-line errors, one JSON document, exit codes."""
 
 import errno
-import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from ff_protocol.command_line import print_failure, print_success, shared_options
 from ff_protocol.errors import ExitCode, FederatedFactoryError
 from ff_protocol.files import StorageError
+
+HOME_HELP = (
+    "The operator's folder [default: FF_COORDINATOR_HOME, else ~/.federated-factory-coordinator]."
+)
 
 
 class Console:
@@ -22,8 +26,7 @@ class Console:
     def result(self, value: dict[str, Any], lines: Sequence[str]) -> None:
         """Show a command's result: `value` for scripts, or `lines` for people."""
         if self.as_json:
-            # One line, at once: scripts read it while `serve` goes on.
-            print(json.dumps({"status": "ok", **value}, sort_keys=True), flush=True)
+            print_success(value)  # scripts read it while `serve` goes on
         elif not self.quiet:
             print("\n".join(lines), flush=True)
 
@@ -34,19 +37,7 @@ class Console:
 
     def failure(self, error: FederatedFactoryError) -> None:
         """Show a foreseeable fault."""
-        if self.as_json:
-            document = {
-                "status": "error",
-                "error_code": error.error_code,
-                "exit_code": int(error.exit_code),
-                "message": error.message,
-                "hint": error.hint,
-            }
-            print(json.dumps(document, sort_keys=True))
-            return
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        print_failure(error, as_json=self.as_json)
 
 
 def execute(work: Callable[[], None], console: Console) -> int:
@@ -85,24 +76,7 @@ def home_command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         invoke.__doc__ = function.__doc__
         invoke.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
         command = click.command(name)(invoke)
-        command.params += _shared_options()
+        command.params += shared_options(HOME_HELP)
         return command
 
     return decorate
-
-
-def _shared_options() -> list[click.Parameter]:
-    from pathlib import Path
-
-    return [
-        click.Option(
-            ["--home"],
-            type=click.Path(path_type=Path),
-            help="The operator's folder [default: FF_COORDINATOR_HOME, else "
-            "~/.federated-factory-coordinator].",
-        ),
-        click.Option(
-            ["--json", "as_json"], is_flag=True, help="One JSON document on standard output."
-        ),
-        click.Option(["--quiet", "-q"], is_flag=True, help="No remarks."),
-    ]

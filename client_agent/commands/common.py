@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from client_agent.console import Console, execute
 from client_agent.home import Home
+from ff_protocol.command_line import shared_options
 
 if TYPE_CHECKING:
     from client_agent.site import Site
@@ -52,30 +53,20 @@ def site_command(name: str) -> Callable[[Function], click.Command]:
             ctx.exit(execute(work, console))
 
         command = click.command(name)(invoke)
-        command.params += _shared_options()
+        command.params += _options()
         return command
 
     return decorate
 
 
-def _shared_options() -> list[click.Parameter]:
-    path = click.Path(path_type=Path)
-    return [
-        click.Option(
-            ["--home"],
-            type=path,
-            help="This site's home [default: FF_HOME, else ~/.federated-factory].",
-        ),
-        click.Option(
-            ["--config"],
-            type=path,
-            help="YAML file with defaults for the options [default: config.yaml in the home].",
-        ),
-        click.Option(
-            ["--json", "as_json"], is_flag=True, help="One JSON document on standard output."
-        ),
-        click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no remarks."),
-    ]
+def _options() -> list[click.Parameter]:
+    home, *rest = shared_options("This site's home [default: FF_HOME, else ~/.federated-factory].")
+    config = click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        help="YAML file with defaults for the options [default: config.yaml in the home].",
+    )
+    return [home, config, *rest]
 
 
 def _apply_config(

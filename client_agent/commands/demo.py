@@ -51,7 +51,7 @@ def command(
     """
     import tempfile
 
-    from client_agent.demo.federation import DemoOptions
+    from client_agent.demo.options import DemoOptions
     from client_agent.demo.results import show
     from client_agent.demo.run import demonstrate
     from ff_protocol.durations import parse_duration

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from client_agent.demo.datasets import DIGITS, DemoData
+from client_agent.demo.datasets import DemoData
 from client_agent.demo.layout import Hospital
-from client_agent.demo.processes import Cores, Processes
+from client_agent.demo.options import DemoOptions, make_spec
+from client_agent.demo.processes import Processes
 from client_agent.progress import Progress
 from ff_protocol.files import write_atomically
 from ff_protocol.spec import parse_spec
@@ -20,52 +21,6 @@ AGENT, COORDINATOR = "client_agent.cli", "coordinator.cli"
 NEWCOMER = "newcomer"
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """What the demonstration may be told.
-
-    Attributes:
-        out: folder that it fills; must not exist or be empty.
-        dataset: `digits`, an `.npz`, or a MedMNIST name.
-        sites: number of hospitals.
-        seconds_per_site: training time of each hospital, divided over its classes.
-        seed: of the split, of training and of the arms.
-        samples_per_class: synthetic images per class.
-        epochs: passes of every arm's classifier over its images; None takes the preset's rule.
-    """
-
-    out: Path
-    dataset: str
-    sites: int
-    seconds_per_site: float
-    seed: int
-    samples_per_class: int
-    epochs: int | None
-
-    @classmethod
-    def make(
-        cls,
-        out: Path,
-        *,
-        dataset: str = DIGITS,
-        sites: int | None = None,
-        seconds_per_site: float | None = None,
-        seed: int = 0,
-        samples_per_class: int | None = None,
-    ) -> "DemoOptions":
-        """Fill in what suits the data set: digits are small and easy, medical images are not."""
-        small = dataset == DIGITS
-        return cls(
-            out=out,
-            dataset=dataset,
-            sites=sites or (10 if small else 4),
-            seconds_per_site=seconds_per_site or (8.0 if small else 240.0),
-            seed=seed,
-            samples_per_class=samples_per_class or (200 if small else 1000),
-            epochs=12 if small else None,
-        )
 
 
 @dataclass(frozen=True)
@@ -286,25 +241,6 @@ def running_federation(
         )
         federation.join_all()
         yield federation
-
-
-def make_spec(data: DemoData, options: DemoOptions, cores: Cores) -> dict[str, Any]:
-    """The spec that the demonstration's sites agree on."""
-    return {
-        "classes": list(data.classes),
-        "image": {"size": data.image_size, "channels": data.channels},
-        "preset": "tiny" if data.image_size <= 32 else "small",
-        "synthesis": {
-            "samples_per_class": options.samples_per_class,
-            "batch_size": 50,  # shards of 200: no sample is made that no data set uses
-            "threads": cores.threads,
-        },
-        "classifier": {
-            "epochs": options.epochs,
-            "seed": options.seed,
-            "threads": cores.threads,
-        },
-    }
 
 
 def peak_memory(process: int) -> int | None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from client_agent.demo.arms import compare
 from client_agent.demo.datasets import DemoData, load_demo_data
-from client_agent.demo.federation import DemoOptions, running_federation
+from client_agent.demo.federation import running_federation
 from client_agent.demo.layout import share_out, write_hospital
+from client_agent.demo.options import DemoOptions
 from client_agent.demo.processes import Cores, Processes
 from client_agent.demo.results import Demonstration, write_results
 from client_agent.errors import UsageError

@@ -13,7 +13,7 @@ from client_agent.errors import DataError
 from client_agent.sources import plan
 from client_agent.sources.class_names import ClassNames
 from client_agent.sources.labelled import LabelledImages, UnlabelledImages
-from client_agent.sources.reading import Read, read_files, stop_if_too_many
+from client_agent.sources.reading import FileItem, Read, read_files, stop_if_too_many
 from client_agent.sources.tree import list_candidates, of_split
 
 OnProgress = Callable[[int, int], None]
@@ -92,12 +92,12 @@ def load_unlabelled(
         raise DataError(f"{path}: no such file or folder")
     if path.is_dir():
         names = of_split(path, list_candidates(path), split)
-        items = [plan.FileItem(name, name, -1) for name in names]
+        items = [FileItem(name, name, -1) for name in names]
         result = read_files(path, items, image_size, channels, on_progress)
     elif path.suffix.lower() == ".npz":
         result = plan.npz_unlabelled(path, split, image_size, channels, on_progress)
     else:
-        item = plan.FileItem(path.name, path.name, -1)
+        item = FileItem(path.name, path.name, -1)
         result = read_files(path.parent, [item], image_size, channels, on_progress)
     stop_if_too_many(result)
     if not result.images:

@@ -1,7 +1,6 @@
 """Which images to read and the class of each, before any pixel is decoded."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from client_agent.errors import DataError
@@ -10,19 +9,10 @@ from client_agent.sources.class_names import ClassNames
 from client_agent.sources.dicom import read_uid
 from client_agent.sources.labels import listed, read_labels
 from client_agent.sources.npz import read_npz_images, read_npz_split
-from client_agent.sources.reading import Read
+from client_agent.sources.reading import FileItem, Read
 from client_agent.sources.tree import FolderLabels, list_candidates, of_split
 
 _OnProgress = Callable[[int, int], None] | None
-
-
-@dataclass(frozen=True)
-class FileItem:
-    """A file to read: its path below the root, its public name and its class index."""
-
-    relative: str
-    identifier: str
-    label: int
 
 
 def labelled_files(

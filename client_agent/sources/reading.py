@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +14,17 @@ from client_agent.sources.labelled import RawImage, Skipped
 from client_agent.sources.labels import listed
 from client_agent.sources.tree import PICTURE_SUFFIXES, has_dicom_magic
 
-if TYPE_CHECKING:
-    from client_agent.sources.plan import FileItem
-
 MAX_UNREADABLE = 0.05
 """Beyond this share the source is broken (a wrong mount, a failed copy), not a file or two."""
+
+
+@dataclass(frozen=True)
+class FileItem:
+    """A file to read: its path below the root, its public name and its class index."""
+
+    relative: str
+    identifier: str
+    label: int
 
 
 @dataclass
@@ -62,7 +67,7 @@ def read_file(path: Path) -> RawImage:
 
 def read_files(
     root: Path,
-    items: Sequence["FileItem"],
+    items: Sequence[FileItem],
     image_size: int,
     channels: int,
     on_progress: Callable[[int, int], None] | None = None,

@@ -1,0 +1,66 @@
+"""What both programs have in common: lazy subcommands, --json and --quiet, one-line faults."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ff_protocol.errors import FederatedFactoryError
+
+
+class CommandGroup(click.Group):
+    """A group whose commands are files of one package, imported when they are named.
+
+    Set `package` and `order` (the commands as a newcomer meets them) in a subclass.
+    """
+
+    package: str
+    order: tuple[str, ...]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in order of use."""
+        return list(self.order)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's file."""
+        if cmd_name not in self.order:
+            return None
+        command: click.Command = importlib.import_module(f"{self.package}.{cmd_name}").command
+        return command
+
+
+def shared_options(home_help: str) -> list[click.Parameter]:
+    """The options that every command of both programs takes."""
+    return [
+        click.Option(["--home"], type=click.Path(path_type=Path), help=home_help),
+        click.Option(
+            ["--json", "as_json"], is_flag=True, help="One JSON document on standard output."
+        ),
+        click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no remarks."),
+    ]
+
+
+def print_success(value: dict[str, Any]) -> None:
+    """Print a command's result for scripts: one line, at once."""
+    document = {"status": "ok", **value}
+    print(json.dumps(document, ensure_ascii=False, sort_keys=True), flush=True)
+
+
+def print_failure(error: FederatedFactoryError, *, as_json: bool) -> None:
+    """Print a foreseeable fault: a document on standard output, or two lines on standard error."""
+    if as_json:
+        document = {
+            "status": "error",
+            "error_code": error.error_code,
+            "exit_code": int(error.exit_code),
+            "message": error.message,
+            "hint": error.hint,
+        }
+        print(json.dumps(document, ensure_ascii=False, sort_keys=True), flush=True)
+        return
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
