@@ -2,8 +2,8 @@
 
 import os
 
-# Before numerical libraries start their thread pools: tests share two cores.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Before numerical libraries start their thread pools: two workers share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
 from pathlib import Path
