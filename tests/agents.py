@@ -1,0 +1,56 @@
+"""Running `ff-agent` as a process, as a user or a script would."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-m", "client_agent.cli"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output; fails if there is anything else."""
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+
+def start_agent(home: Path, *arguments: object) -> "subprocess.Popen[str]":
+    """Start a command and return its process."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments), "--home", str(home)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> Finished:
+    """Wait for a process."""
+    out, err = process.communicate(timeout=240)
+    return Finished(process.returncode, out, err)
+
+
+def agent(home: Path, *arguments: object) -> Finished:
+    """Run a command to its end."""
+    return finish(start_agent(home, *arguments))
+
+
+def agent_json(home: Path, *arguments: object) -> dict[str, Any]:
+    """Run a command with --json; it must succeed."""
+    done = agent(home, *arguments, "--json")
+    assert done.code == 0, done.out + done.err
+    return done.document
