@@ -1,5 +1,7 @@
 """The demonstration's images: scikit-learn's digits, a MedMNIST-style file, or a MedMNIST name."""
 
+import contextlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +58,11 @@ def load_demo_data(dataset: str, download_folder: Path, seed: int) -> DemoData:
         return _digits(seed)
     path = Path(dataset)
     if path.suffix == ".npz" or path.exists():
+        if not path.is_file():
+            raise DataError(f"there is no file {path}", hint="give a MedMNIST-style .npz file")
         return _npz(path, path.stem)
-    return _npz(_download(dataset, download_folder), dataset)
+    file, names = _download(dataset, download_folder)
+    return _npz(file, dataset, names)
 
 
 def _digits(seed: int) -> DemoData:
@@ -82,7 +87,7 @@ def _digits(seed: int) -> DemoData:
     )
 
 
-def _npz(path: Path, name: str) -> DemoData:
+def _npz(path: Path, name: str, known: tuple[str, ...] | None = None) -> DemoData:
     from client_agent.sources.npz import read_npz_split
 
     train_images, train_labels, names = read_npz_split(path, "train")
@@ -90,26 +95,33 @@ def _npz(path: Path, name: str) -> DemoData:
     count = int(max(train_labels.max(), test_labels.max())) + 1
     if train_images.shape[1] != train_images.shape[2] or not 8 <= train_images.shape[1] <= 256:
         raise DataError(f"{path.name}: images must be square, 8 to 256 pixels")
+    names = names or known
     if names is None:
         names = tuple(f"class-{index}" for index in range(count))
     return DemoData(slug(name), tuple(names), train_images, train_labels, test_images, test_labels)
 
 
-def _download(name: str, folder: Path) -> Path:
-    hint = (
-        "give an .npz file instead (--dataset FILE.npz), or install the package without its "
-        "dependencies: pip install --no-deps medmnist"
-    )
+def _download(name: str, folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """Fetch a two-dimensional MedMNIST set; return its file and class names."""
     try:
-        from medmnist.info import INFO
+        # The package greets on standard output where torchvision is missing; it is not needed.
+        with contextlib.redirect_stdout(sys.stderr):
+            from medmnist.info import INFO
     except ImportError as error:
-        raise DataError(f"{name!r} is neither a file nor a known data set", hint=hint) from error
-    if name not in INFO:
-        raise DataError(f"{name!r} is not a MedMNIST name", hint=f"known: {', '.join(INFO)}")
+        raise DataError(
+            f"{name!r} is neither a file nor a known data set",
+            hint="give an .npz file instead (--dataset FILE.npz), or install the list of MedMNIST "
+            "names without its dependencies: pip install --no-deps medmnist",
+        ) from error
+    flat = {key: value for key, value in INFO.items() if not key.endswith("3d")}
+    if name not in flat:
+        raise DataError(f"{name!r} is not a MedMNIST name", hint=f"known: {', '.join(flat)}")
+    labels = flat[name]["label"]
+    names = tuple(slug(labels[str(index)]) for index in range(len(labels)))
     target = folder / f"{name}.npz"
     if not target.exists():
-        _fetch(INFO[name]["url"], INFO[name]["MD5"], target)
-    return target
+        _fetch(flat[name]["url"], flat[name]["MD5"], target)
+    return target, names
 
 
 def _fetch(url: str, md5: str, target: Path) -> None:
