@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from client_agent.commands.common import needed
-from client_agent.steps.receive import WaitFor
 from client_agent.steps.train import TrainOptions
+from client_agent.steps.waiting import WaitFor
 from ff_protocol.durations import parse_duration
 
 

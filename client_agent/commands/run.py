@@ -19,15 +19,15 @@ from client_agent.commands.common import (
 def command(call: Call, **values: Any) -> None:
     """Do the whole round: train, send, receive, synthesise, fit.
 
-    Waits until every class of the federation has a module (or as --wait says). Run it again after
-    any interruption: what is done is not done twice.
+    Waits until every class that was not withdrawn has a module (or as --wait says). Run it again
+    after any interruption: what is done is not done twice.
     """
     from client_agent.commands.options import make_train_options, make_wait, timeout_of
-    from client_agent.steps.receive import WaitFor
     from client_agent.steps.run import run_round
+    from client_agent.steps.waiting import WaitFor
 
     site = call.site()
-    wait = make_wait(values) or WaitFor(len(site.spec.classes), "classes", timeout_of(values))
+    wait = make_wait(values) or WaitFor(timeout_seconds=timeout_of(values))
     with site.exclusive():
         done = run_round(site, make_train_options(values), wait, call.console.progress)
 

@@ -27,7 +27,10 @@ def _show(state: dict[str, Any]) -> None:
             module["samples"],
             "yes" if module["synthesised"] else "no",
         ]
-        for module in state["admitted"]
+        for module in sorted(
+            state["admitted"],
+            key=lambda item: (state["classes"].index(item["class"]), item["site"]),
+        )
     ]
     if rows:
         show_table("modules in use", ["class", "site", "module", "samples", "made"], rows)

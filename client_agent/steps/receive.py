@@ -2,14 +2,13 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
 from client_agent.module.admission import check_module, check_publication
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.forgetting import Pending, forget_revoked
 from client_agent.registry.modules import (
-    admitted_modules,
     own_modules,
     place,
     remove_folder,
@@ -30,6 +29,7 @@ from client_agent.registry.statements import (
 )
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
+from client_agent.steps.waiting import WaitFor
 from ff_protocol import canonical, dsse, statements
 from ff_protocol.clock import utc_now
 from ff_protocol.durations import format_duration
@@ -41,15 +41,6 @@ if TYPE_CHECKING:
     from client_agent.relay.client import RelayClient
 
 POLL_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class WaitFor:
-    """What `--wait` waits for: `count` classes or sites with an admitted module."""
-
-    count: int
-    what: Literal["classes", "sites"] = "classes"
-    timeout_seconds: float | None = None
 
 
 @dataclass
@@ -84,43 +75,25 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
     if wait is None:
         _receive_once(site, result, progress)
         return result
-    started = time.monotonic()
-    with progress.task(f"waiting for {wait.count} {wait.what}", wait.count) as task:
+    with progress.task(f"waiting for {wait.what}", wait.needed(site)) as task:
         while True:
             try:
                 _receive_once(site, result, progress)
             except NetworkError as error:
-                if not error.transient or _overdue(wait, started):
+                if not error.transient or wait.overdue:
                     raise
                 progress.note(f"{error.message}; trying again")
-            task.update(_count(site, wait), _here(site, wait))
-            if _count(site, wait) >= wait.count:
+            here, needed = wait.here(site), wait.needed(site)
+            task.update(len(here), f"{len(here)} of {needed}: {', '.join(sorted(here))}")
+            if len(here) >= needed:
                 return result
-            if _overdue(wait, started):
+            if wait.overdue:
                 raise WaitTimeoutError(
-                    f"{_count(site, wait)} of {wait.count} {wait.what} are here after "
+                    f"{len(here)} of {needed} {wait.what} are here after "
                     f"{format_duration(wait.timeout_seconds or 0)}",
                     hint="what came is kept; run the same command again to go on waiting",
                 )
             time.sleep(POLL_SECONDS)
-
-
-def _overdue(wait: WaitFor, started: float) -> bool:
-    return wait.timeout_seconds is not None and time.monotonic() - started > wait.timeout_seconds
-
-
-def _here(site: Site, wait: WaitFor) -> str:
-    """Who or what has come, for a person who waits."""
-    cards = [module.card for module in admitted_modules(site.home)]
-    names = {card.class_name if wait.what == "classes" else card.site_id for card in cards}
-    return ", ".join(sorted(names)) or "nothing yet"
-
-
-def _count(site: Site, wait: WaitFor) -> int:
-    cards = [module.card for module in admitted_modules(site.home)]
-    if wait.what == "classes":
-        return len({card.class_name for card in cards})
-    return len({card.site_id for card in cards})
 
 
 def _receive_once(site: Site, result: Received, progress: Progress) -> None:

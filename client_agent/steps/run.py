@@ -6,10 +6,11 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules
 from client_agent.site import Site
 from client_agent.steps.fit import Fitted, fit
-from client_agent.steps.receive import Received, WaitFor, receive
+from client_agent.steps.receive import Received, receive
 from client_agent.steps.revoke import deliver_revocations
 from client_agent.steps.send import Sent, send
 from client_agent.steps.train import Trained, TrainOptions, train
+from client_agent.steps.waiting import WaitFor
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def run_round(
     Args:
         site: who runs it.
         options: for training.
-        wait: what to wait for before fitting; None waits for every class of the federation.
+        wait: what to wait for before fitting; None waits for every class that
+            has not been withdrawn.
         progress: watches.
 
     Raises:
@@ -39,5 +41,5 @@ def run_round(
     trained = train(site, options, progress)
     deliver_revocations(site, progress)
     sent = send(site, progress) if own_modules(site.home) else None
-    received = receive(site, wait or WaitFor(len(site.spec.classes)), progress)
+    received = receive(site, wait or WaitFor(), progress)
     return Round(trained, sent, received, fit(site, progress))

@@ -205,7 +205,7 @@ def test_after_a_revocation_everyone_is_as_if_the_module_had_never_been(done):
 
     # Running the round again neither trains nor republishes what was withdrawn.
     data = done.folder / "images" / "hospital-3"
-    again = agent_json(third, "run", "--data", data, "--steps", 10, "--wait", 2)
+    again = agent_json(third, "run", "--data", data, "--steps", 10)
     assert "revoked" in again["trained"]["kept"]["two"]
     assert again["sent"] is None
     assert agent_json(third, "log", "--verify")["verified"] > 5
