@@ -148,7 +148,13 @@ def train_options(function: Function) -> Function:
             help="Where to train.",
         ),
         click.option("--threads", type=click.IntRange(1, 256), help="[default: all cores]"),
-        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            default=0,
+            show_default=True,
+            help="Of initialisation, order and noise.",
+        ),
         click.option(
             "--steps", type=click.IntRange(1), help="Training steps a class instead of a time."
         ),

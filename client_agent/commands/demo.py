@@ -26,7 +26,13 @@ from client_agent.commands.common import Call, site_command
     "--budget",
     help="Training time per site, divided over its classes [default: 8s for digits, else 4m].",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the split, of training and of every arm.",
+)
 @click.option(
     "--samples",
     type=click.IntRange(10),

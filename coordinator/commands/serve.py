@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     help="Port 0 takes a free one, which is printed.",
 )
 @click.option(
-    "--log-format", type=click.Choice(["plain", "json"]), default="plain", show_default=True
+    "--log-format",
+    type=click.Choice(["plain", "json"]),
+    default="plain",
+    show_default=True,
+    help="Lines for people, or one JSON object a line.",
 )
 def command(
     home: "CoordinatorHome",
