@@ -20,7 +20,7 @@ from client_agent.commands.common import Call, site_command
     help="digits (offline), a MedMNIST-style FILE.npz, or a MedMNIST name to download.",
 )
 @click.option(
-    "--sites", type=click.IntRange(2, 100), help="Hospitals [default: 10 for digits, else 4]."
+    "--sites", type=click.IntRange(2, 100), help="Hospitals [default: one per class, at most 10]."
 )
 @click.option(
     "--budget",

@@ -32,7 +32,8 @@ from client_agent.classifier.training import (
 from client_agent.errors import DataError
 
 MIN_ROUNDS = 5
-LOCAL_EPOCHS = 5
+MOST_LOCAL_EPOCHS = 5
+IMAGES_PER_ROUND = 20_000
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 State = dict[str, torch.Tensor]
@@ -141,7 +142,7 @@ def fedavg(
     settings: ClassifierSettings,
     rounds: int | None = None,
     bytes_budget: int = 0,
-    local_epochs: int = LOCAL_EPOCHS,
+    local_epochs: int | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Baseline:
     """Average the sites' weights after each of `rounds` rounds of `local_epochs` local passes.
@@ -156,11 +157,14 @@ def fedavg(
     Args:
         rounds: communication rounds; None takes as many as `bytes_budget` pays for.
         bytes_budget: bytes that a site may send and receive; at least `MIN_ROUNDS` are run.
-        local_epochs: passes of each site over its images in a round (E in the paper).
+        local_epochs: passes of each site over its images in a round (E in the paper); None takes
+            five, fewer where the sites hold so many images that a round would take minutes.
     """
     started = time.monotonic()
     _check(sites, classes)
     sizes = [len(images) for images, _ in sites]
+    if local_epochs is None:
+        local_epochs = max(1, min(MOST_LOCAL_EPOCHS, IMAGES_PER_ROUND // sum(sizes)))
     travelled = 0
     with reproducible(settings.threads):
         image_size, channels = sites[0][0].shape[1], sites[0][0].shape[3]

@@ -15,7 +15,7 @@ class DemoOptions:
     Attributes:
         out: folder that it fills; must not exist or be empty.
         dataset: `digits`, an `.npz`, or a MedMNIST name.
-        sites: number of hospitals.
+        sites: number of hospitals; None takes one per class, at most 10.
         seconds_per_site: training time of each hospital, divided over its classes.
         seed: of the split, of training and of the arms.
         samples_per_class: synthetic images per class.
@@ -24,7 +24,7 @@ class DemoOptions:
 
     out: Path
     dataset: str
-    sites: int
+    sites: int | None
     seconds_per_site: float
     seed: int
     samples_per_class: int
@@ -46,7 +46,7 @@ class DemoOptions:
         return cls(
             out=out,
             dataset=dataset,
-            sites=sites or (10 if small else 4),
+            sites=sites,
             seconds_per_site=seconds_per_site or (8.0 if small else 240.0),
             seed=seed,
             samples_per_class=samples_per_class or (200 if small else 1000),

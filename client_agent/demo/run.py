@@ -24,6 +24,7 @@ from client_agent.synthesis.shards import ShardStore
 from ff_protocol.files import storage_error, write_atomically
 
 MARKER = ".demonstration"
+MOST_SITES = 10
 
 
 def demonstrate(options: DemoOptions, progress: Progress = SILENT) -> Demonstration:
@@ -37,7 +38,7 @@ def demonstrate(options: DemoOptions, progress: Progress = SILENT) -> Demonstrat
     started = time.monotonic()
     out = _prepare_folder(options.out)
     data = load_demo_data(options.dataset, out, options.seed)
-    hospitals = share_out(data, options.sites)
+    hospitals = share_out(data, options.sites or min(MOST_SITES, len(data.classes)))
     with progress.task("writing the hospitals' DICOM files", len(hospitals)) as task:
         for number, hospital in enumerate(hospitals, start=1):
             write_hospital(data, hospital, out / "images" / hospital.name, options.seed)

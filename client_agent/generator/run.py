@@ -38,7 +38,8 @@ class Run:
             weight_decay=preset.weight_decay,
             fused=True,
         )
-        self.autocast = preset.bf16 and _has_bf16(device)
+        # On processors bf16 pays for wide networks only; the preset knows (docs/benchmarks.md).
+        self.autocast = (preset.bf16 or device.type == "cuda") and _has_bf16(device)
         self.step, self.seconds, self.loss = 0, 0.0, 1.0
 
     def take_step(self, data: Tensor, fraction: float) -> None:

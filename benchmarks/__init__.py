@@ -1,0 +1,1 @@
+"""Scripts that reproduce every published figure: `python -m benchmarks --help`."""

@@ -1,0 +1,104 @@
+"""`python -m benchmarks`: measure, print tables, write results.json."""
+
+import importlib
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.environment import SHARED_DATA, describe_environment
+from client_agent.console import show_table
+from ff_protocol import canonical
+from ff_protocol.files import write_atomically
+
+NAMES = ("startup", "training", "sampling", "round_trip")
+TITLES = {
+    "startup": "start-up",
+    "training": "training a generator (preset tiny, all cores)",
+    "sampling": "sampling a module, batch 64",
+    "round_trip": "whole federation: bytes, memory, accuracy",
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmark-output"))
+@click.option("--quick", is_flag=True, help="Seconds instead of minutes; figures are rough.")
+@click.option("--dataset", help="round_trip on this MedMNIST-style FILE.npz, or `shared`.")
+@click.option("--sites", type=click.IntRange(2), help="[default: one per class]")
+@click.option("--budget", type=float, default=120, show_default=True, help="Seconds per site.")
+@click.option("--samples", type=click.IntRange(10), default=500, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+def main(
+    names: tuple[str, ...],
+    out: Path,
+    quick: bool,
+    dataset: str | None,
+    sites: int | None,
+    budget: float,
+    samples: int,
+    seed: int,
+) -> None:
+    """Measure what docs/benchmarks.md publishes.
+
+    Without NAMES all four are run, in about four minutes on two cores. With --dataset the round
+    trip is run on that file instead of digits; `--dataset shared` takes the real images beside
+    the checkout.
+    """
+    results: dict[str, Any] = {
+        "command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
+        "environment": describe_environment(),
+        "seed": seed,
+    }
+    for name in names or NAMES:
+        if name == "round_trip" and dataset is not None:
+            from benchmarks.round_trip import measure_set
+
+            rows = [
+                measure_set(item, sites=sites, seconds_per_site=budget, samples=samples, seed=seed)
+                for item in _datasets(dataset)
+            ]
+        else:
+            rows = importlib.import_module(f"benchmarks.{name}").measure(quick=quick)
+        results[name] = [asdict(row) for row in rows]
+        _show(TITLES[name], results[name])
+    for key, value in results["environment"].items():
+        print(f"{key}: {value}")
+    print(f"command: {results['command']}")
+    write_atomically(out / "results.json", canonical.dumps(results))
+    print(f"written: {out / 'results.json'}")
+
+
+def _datasets(dataset: str) -> list[str]:
+    if dataset != "shared":
+        return [dataset]
+    from benchmarks.images import REAL_SETS
+
+    paths = [SHARED_DATA / f"{name}.npz" for name in REAL_SETS]
+    found = [str(path) for path in paths if path.is_file()]
+    if not found:
+        raise click.UsageError("there is no shared/data folder beside this checkout")
+    return found
+
+
+def _show(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows as one table, transposed if there is only one."""
+    print()
+    if len(rows) == 1:
+        show_table(title, ["", ""], [[key, _text(value)] for key, value in rows[0].items()])
+        return
+    columns = [name.replace("_", " ") for name in rows[0]]
+    show_table(title, columns, [[_text(value) for value in row.values()] for row in rows])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, float):
+        return f"{value:,}" if type(value) is int else str(value)
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+if __name__ == "__main__":
+    main()

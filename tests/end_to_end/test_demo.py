@@ -1,0 +1,111 @@
+"""`ff-agent demo` as a newcomer runs it, on a data set of three classes of digits."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+COMMAND = [sys.executable, "-m", "client_agent.cli", "demo"]
+SITES = ("hospital-1", "hospital-2", "hospital-3")
+
+
+def arguments(out: Path, digits: Path) -> list[str]:
+    brief = ["--sites", "3", "--budget", "2s", "--samples", "40", "--seed", "3"]
+    return [*COMMAND, "--out", str(out), "--dataset", str(digits), *brief, "--json"]
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory, digits):
+    """A finished demonstration in a folder that held the remains of an earlier one."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    out.mkdir()
+    (out / ".demonstration").touch()
+    (out / "remains").write_text("of an earlier demonstration")
+    done = subprocess.run(arguments(out, digits), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, json.loads(done.stdout)
+
+
+def test_the_demonstration_leaves_the_results_that_scripts_rely_on(shown):
+    out, document = shown
+    results = json.loads((out / "results.json").read_text())
+    assert document == {"status": "ok", **results}
+    assert set(results["arms"]) == {"own_classes", "fedavg", "federated_factory", "centralised"}
+    for arm in results["arms"].values():
+        assert 0 <= arm["accuracy"] <= 1
+        assert 0 <= arm["auroc"] <= 1
+    assert (results["sites"], results["dataset"], results["seed"]) == (3, "digits", 3)
+    assert results["bytes_per_site"] > 100_000
+    assert results["seconds"] > 1
+    # Each hospital knows one class of three about equally frequent ones; pooling knows all.
+    assert results["arms"]["own_classes"]["accuracy"] == pytest.approx(1 / 3, abs=0.02)
+    assert results["arms"]["centralised"]["accuracy"] > 0.5
+
+
+def test_the_demonstration_leaves_homes_images_and_a_contact_sheet(shown):
+    from PIL import Image
+
+    out, _ = shown
+    assert not (out / "remains").exists()
+    assert (out / "coordinator").is_dir()
+    for site in SITES:
+        assert (out / "sites" / site / "site.yaml").is_file()
+        assert any((out / "images" / site).rglob("*.dcm"))
+    with Image.open(out / "synthetic.png") as sheet:
+        assert np.asarray(sheet).std() > 0
+
+
+def test_after_the_revocation_every_classifier_has_the_same_bytes(shown):
+    out, document = shown
+    assert document["revocation"]["identical"] is True
+    files = [path.read_bytes() for path in out.glob("sites/*/classifier/classifier.onnx")]
+    assert len(files) >= 4
+    assert len(set(files)) == 1
+    gone = set(document["revocation"]["classes_before"]) - set(
+        document["revocation"]["classes_after"]
+    )
+    assert gone == {"two"}
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def test_ctrl_c_stops_every_process_within_seconds(tmp_path, digits):
+    process = subprocess.Popen(
+        arguments(tmp_path / "out", digits),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 90
+    # The coordinator and at least one hospital at work.
+    while len(children := descendants(process.pid)) < 2 or not list(
+        (tmp_path / "out" / "sites").glob("*/site.yaml")
+    ):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    before = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - before < 25
+    assert process.returncode == 130, err
+    assert json.loads(out)["error_code"] == "interrupted"
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(children, timeout=2)
+    assert alive == []
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path, digits):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    done = subprocess.run(arguments(tmp_path, digits), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "something else" in json.loads(done.stdout)["message"]
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
