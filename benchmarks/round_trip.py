@@ -11,6 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from client_agent.demo.datasets import load_demo_data
+
 MEGABYTE = 1e6
 COORDINATOR_LIMIT_MB = 120.0
 AGENT_LIMIT_MB = 3000.0
@@ -85,6 +89,23 @@ def measure_set(
 
 
 def measure(*, quick: bool) -> list[Row]:
-    """A small federation on digits: bytes sent per site and peak memory of both programs."""
-    seconds = 4.0 if quick else 16.0
-    return [measure_set("digits", sites=3, seconds_per_site=seconds, samples=100, seed=0)]
+    """A small federation at 32 px: bytes sent per site and peak memory of both programs."""
+    seconds = 4.0 if quick else 20.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = _enlarged_digits(Path(folder) / "digits-at-32-px.npz")
+        return [measure_set(str(path), sites=None, seconds_per_site=seconds, samples=100, seed=0)]
+
+
+def _enlarged_digits(path: Path) -> Path:
+    """Three classes of digits, each pixel enlarged to 4 x 4: for memory, not for accuracy."""
+    data = load_demo_data("digits", path.parent, seed=0)
+    arrays = {}
+    for split, images, labels in (
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        kept = labels < 3
+        arrays[f"{split}_images"] = images[kept].repeat(4, axis=1).repeat(4, axis=2)
+        arrays[f"{split}_labels"] = labels[kept, None]
+    np.savez(path, **arrays)
+    return path
