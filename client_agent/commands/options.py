@@ -28,9 +28,10 @@ def make_train_options(values: dict[str, Any]) -> TrainOptions:
 
 def make_wait(values: dict[str, Any]) -> WaitFor | None:
     """Build what `receive` waits for, None if it shall not wait."""
+    timeout = timeout_of(values)
     if values["wait"] is None:
         return None
-    return WaitFor(values["wait"], values["wait_for"], timeout_of(values))
+    return WaitFor(values["wait"], values["wait_for"], timeout)
 
 
 def timeout_of(values: dict[str, Any]) -> float | None:

@@ -91,16 +91,20 @@ def test_a_wrong_configuration_names_key_value_and_what_was_expected(home, text,
         assert word in line, line
 
 
-def test_a_flag_beats_the_configuration_file(home, digits, tmp_path):
+def test_a_flag_beats_the_configuration_file(home, digits):
     (home / "config.yaml").write_text(
         f"data: {digits}\nclasses: zero\nsteps: 3\nthreads: 1\nseed: 5\n"
     )
     agent_json(home, "train", "--classes", "one")
     assert [path.name for path in (home / "outbox").iterdir() if path.name[0] != "."] == ["one"]
+    assert agent_json(home, "log")["entries"][-1]["details"]["steps"] == 3
+
+
+def test_a_named_configuration_file_is_read_and_must_be_there(home, tmp_path):
     other = tmp_path / "other.yaml"
-    other.write_text(f"data: {digits}\nclasses: two\nsteps: 3\nthreads: 1\n")
-    agent_json(home, "train", "--config", other)
-    assert {path.name for path in (home / "outbox").glob("[a-z]*")} == {"one", "two"}
+    assert "other.yaml" in failed(home, 10, "train", "--config", other)
+    other.write_text("classes: nine\ndata: nowhere\n")
+    assert "nowhere" in failed(home, 3, "train", "--config", other)
 
 
 @pytest.mark.parametrize(
