@@ -110,8 +110,13 @@ def _tail(data: bytes) -> tuple[int, str, int]:
     end = data.rfind(b"\n") + 1
     if end == 0:
         return 0, GENESIS, 0
-    last = json.loads(data[data.rfind(b"\n", 0, end - 1) + 1 : end])
-    return int(last["sequence"]), str(last["hash"]), end
+    try:
+        last = json.loads(data[data.rfind(b"\n", 0, end - 1) + 1 : end])
+        return int(last["sequence"]), str(last["hash"]), end
+    except (ValueError, KeyError, TypeError) as error:
+        raise LogBrokenError(
+            "log.jsonl: the last line was edited", hint="restore the file from a backup"
+        ) from error
 
 
 def _hash(entry: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from ff_protocol.certificates import (
 )
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError, MalformedError
-from ff_protocol.files import read_bounded, write_atomically
+from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.invitation import Invitation, parse_invitation
 from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_INVITATION_BYTES
 from ff_protocol.names import Role
@@ -115,7 +115,10 @@ def _joined(home: Home, *, already: bool) -> Joined:
 def _site_key(home: Home, name: str) -> ec.EllipticCurvePrivateKey:
     """Make the key, or take the one of an interrupted attempt: the invitation is bound to it."""
     path = home.key(name)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise storage_error(error, path.parent) from error
     if path.exists():
         return key_from_pem(read_bounded(path, MAX_CERTIFICATE_BYTES, "key"))
     key = make_key()
