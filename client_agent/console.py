@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 _PLAIN_INTERVAL_SECONDS = 10.0
 _PLAIN_WIDTH = 120
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+)
 
 _stop_requested = False
 
@@ -79,8 +87,8 @@ def execute(work: Callable[[], int | None], console: Console) -> int:
 
         console.failure(
             StorageError(
-                f"cannot write {error.filename or 'a file'}: {error.strerror}",
-                hint="free space and run the same command again; nothing is lost",
+                f"cannot use {error.filename or 'a file'}: {error.strerror}",
+                hint="free space or mend the permissions, and run the same command again; nothing is lost",
             )
         )
         return ExitCode.RESOURCES

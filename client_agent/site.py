@@ -20,7 +20,7 @@ from client_agent.registry.log import Log
 from ff_protocol import dsse, statements
 from ff_protocol.certificates import Credential, chain_from_pem, key_from_pem
 from ff_protocol.clock import utc_now
-from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.errors import FederatedFactoryError, MalformedError
 from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_SPEC_BYTES
 from ff_protocol.names import Role
@@ -121,8 +121,11 @@ def open_site(home: Home) -> Site:
         )
         trust = TrustRoot(root, identity.federation_id)
         envelope = read_bounded(home.spec_envelope, MAX_SPEC_BYTES, "spec")
-    except (OSError, ValueError) as error:
-        raise IdentityError(f"{home.root}: unreadable ({error})") from error
+    except (OSError, ValueError, MalformedError) as error:
+        raise IdentityError(
+            f"{home.root} is damaged: {error}",
+            hint="restore the home from a backup, or join again in a new one",
+        ) from error
     spec, _ = read_spec_envelope(envelope, trust)
     return Site(home, identity, trust, spec)
 

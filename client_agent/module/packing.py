@@ -32,7 +32,9 @@ class PackedModule:
 def pack_module(
     site: Site, class_name: str, images: int, trained: "TrainedGenerator"
 ) -> PackedModule:
-    """Export, describe and sign a generator; the outbox has the old module or the new, whole.
+    """Export, describe and sign a generator, and put it into the outbox whole.
+
+    A crash in between costs nothing: training left a finished checkpoint, and a rerun packs it.
 
     Args:
         site: whose module it is.

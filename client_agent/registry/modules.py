@@ -50,7 +50,7 @@ def own_modules(home: Home) -> dict[str, Path]:
     return {
         entry.name: entry
         for entry in sorted(home.outbox.iterdir())
-        if all((entry / name).is_file() for name in ALL_FILES)
+        if not entry.name.startswith(".") and all((entry / name).is_file() for name in ALL_FILES)
     }
 
 

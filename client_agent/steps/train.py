@@ -147,6 +147,8 @@ def _train_class(
     }
     fingerprint = canonical.sha256_hex(repr(sorted(settings.items())).encode())[:16]
     checkpoint = site.home.training(name) / f"{fingerprint}.pt"
+    if checkpoint.is_file():
+        progress.note(f"{name}: going on from its checkpoint")
     with progress.task(f"training {name}", 1) as task:
 
         def show(now: "TrainingProgress") -> None:
