@@ -88,7 +88,7 @@ def execute(work: Callable[[], int | None], console: Console) -> int:
         console.failure(
             StorageError(
                 f"cannot use {error.filename or 'a file'}: {error.strerror}",
-                hint="free space or mend the permissions, and run the same command again; nothing is lost",
+                hint="free space or mend the permissions, then run the same command again",
             )
         )
         return ExitCode.RESOURCES
