@@ -96,7 +96,7 @@ class Site:
             except BlockingIOError as error:
                 raise UsageError(
                     f"another ff-agent command is at work in {self.home.root}",
-                    hint="wait until it has ended, then run this again",
+                    hint="wait until it has ended, or stop it (Ctrl-C loses nothing), then run this again",
                 ) from error
             yield
 
