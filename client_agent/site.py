@@ -96,7 +96,7 @@ class Site:
             except BlockingIOError as error:
                 raise UsageError(
                     f"another ff-agent command is at work in {self.home.root}",
-                    hint="wait until it has ended, or stop it (Ctrl-C loses nothing), then run this again",
+                    hint="wait for its end, or stop it (Ctrl-C loses nothing), and run this again",
                 ) from error
             yield
 
