@@ -24,7 +24,7 @@ from client_agent.commands.common import Call, site_command
 )
 @click.option(
     "--budget",
-    help="Training time per site, divided over its classes [default: 8s for digits, else 4m].",
+    help="Training time per site, divided over its classes [default: 6s for digits, else 4m].",
 )
 @click.option(
     "--seed",

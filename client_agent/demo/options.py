@@ -47,10 +47,10 @@ class DemoOptions:
             out=out,
             dataset=dataset,
             sites=sites,
-            seconds_per_site=seconds_per_site or (8.0 if small else 240.0),
+            seconds_per_site=seconds_per_site or (6.0 if small else 240.0),
             seed=seed,
             samples_per_class=samples_per_class or (200 if small else 1000),
-            epochs=12 if small else None,
+            epochs=10 if small else None,
         )
 
 
