@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from client_agent.generator.presets import Preset
 from ff_protocol.files import write_atomically
 
-FORMAT = "federated-factory/generator-checkpoint/1"
+FORMAT = "federated-factory/generator-checkpoint/2"
 _KEYS = frozenset(
-    {"format", "fingerprint", "step", "seconds", "loss", "network", "average", "optimiser"}
+    {"format", "fingerprint", "step", "seconds", "loss", "network", "average", "optimisers"}
 )
 
 

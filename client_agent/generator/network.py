@@ -1,15 +1,14 @@
-"""The denoiser D(x; sigma): diffusers' UNet wrapped in the preconditioning of EDM.
+"""The denoiser D(x; sigma): diffusers' UNet, asked for what a Gaussian cannot know.
 
 Symbols follow Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models"
-(arXiv 2206.00364): the raw network is F, what the sampler calls is D. Two things are added round
-the paper's formulas. The class's mean image `mu` is taken off before and put back after, so that
-what F sees is centred, as the derivation of c_skip, c_out and c_in assumes; and `sigma_data` is
-measured on the class instead of being a constant. Folding pixel blocks into channels and padding
-to a size that the UNet's levels divide also live here: outside, images keep the federation's size.
+(arXiv 2206.00364): the raw network is F, what the sampler calls is D. The skip connection is not
+EDM's scalar but the best linear denoiser of the class (client_agent/generator/gaussian.py), and F
+sees its estimate beside the noisy image. Noise levels are drawn in units of sigma_data, which is
+measured on the class. Folding pixel blocks into channels and padding to a size that the UNet's
+levels divide also live here: outside, images keep the federation's size.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
+from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.presets import Preset
 
 # UNet2DModel's sinusoidal embedding is made for steps counted in hundreds; c_noise spans about 2.
@@ -32,7 +32,7 @@ def build_unet(preset: Preset) -> UNet2DModel:
     network_channels = preset.channels * preset.patch**2
     return UNet2DModel(
         sample_size=preset.padded_size // preset.patch,
-        in_channels=network_channels,
+        in_channels=2 * network_channels,
         out_channels=network_channels,
         block_out_channels=preset.block_out_channels,
         layers_per_block=preset.layers_per_block,
@@ -56,19 +56,20 @@ class RawNetwork(nn.Module):
         self.preset = preset
         self.unet: Any = build_unet(preset)
 
-    def forward(self, scaled: Tensor, c_noise: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, c_noise: Tensor) -> Tensor:
         """Apply F.
 
         Args:
-            scaled: c_in (x - mu), float32 [n, C, H, W] of about unit variance.
-            c_noise: ln(sigma) / 4, float32 [n], or [1] for one noise level for all.
+            inputs: the noisy image and the linear estimate, each minus mu and scaled to at most
+                unit variance, float32 [n, 2 C, H, W].
+            c_noise: ln(sigma / sigma_data) / 4, float32 [n], or [1] for one level for all.
 
         Returns:
             float32 [n, C, H, W].
         """
         preset = self.preset
         margin = preset.padded_size - preset.image_size
-        hidden = functional.pad(scaled, (0, margin, 0, margin)) if margin else scaled
+        hidden = functional.pad(inputs, (0, margin, 0, margin)) if margin else inputs
         if preset.patch > 1:
             hidden = _space_to_depth(hidden, preset.patch)
         hidden = self.unet(hidden, c_noise * STEPS_PER_C_NOISE).sample
@@ -87,55 +88,52 @@ def _space_to_depth(images: Tensor, patch: int) -> Tensor:
     return tiles.permute(0, 1, 3, 5, 2, 4).reshape(-1, channels * patch**2, rows, columns)
 
 
-@dataclass(frozen=True)
-class Preconditioning:
-    """The four coefficients of EDM table 1 (last column) at one noise level; scalars."""
+def network_inputs(
+    gaussian: ClassGaussian, x: Tensor, estimate: Tensor, sigma: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return F's two arguments.
 
-    c_skip: float
-    c_out: float
-    c_in: float
-    c_noise: float
-
-
-def precondition(sigma: float, sigma_data: float) -> Preconditioning:
-    """Return EDM's coefficients for noise level `sigma` > 0 and data of spread `sigma_data` > 0."""
-    total = math.hypot(sigma, sigma_data)
-    return Preconditioning(
-        c_skip=(sigma_data / total) ** 2,
-        c_out=sigma * sigma_data / total,
-        c_in=1 / total,
-        c_noise=math.log(sigma) / 4,
-    )
+    Args:
+        gaussian: of the class.
+        x: noisy images minus mu, float32 [n, C, H, W].
+        estimate: `gaussian.estimate(x, sigma)`.
+        sigma: noise levels, float32 [n] or [1].
+    """
+    level = sigma[:, None, None, None]
+    c_in = 1 / (level**2 + gaussian.sigma_data**2).sqrt()
+    inputs = torch.cat([c_in * x, estimate / gaussian.sigma_data], 1)
+    return inputs, (sigma / gaussian.sigma_data).log() / 4
 
 
 def denoising_loss(
-    network: nn.Module, centred: Tensor, sigma: Tensor, noise: Tensor, sigma_data: float
+    network: nn.Module, gaussian: ClassGaussian, centred: Tensor, sigma: Tensor, noise: Tensor
 ) -> Tensor:
-    """Return EDM's training loss under the weight lambda(sigma) = 1 / c_out^2 (equation 8).
+    """Return the training loss under EDM's weight lambda(sigma) = 1 / c_out^2 (equation 8).
 
-    With that weight it is the plain squared error of F against its effective target
-    (y - c_skip (y + sigma n)) / c_out, which is about 1 at every sigma before training.
+    c_out is the error of the linear estimate, so the loss is the squared error of D as a share of
+    what the best linear denoiser leaves: 1 before training, whatever the images.
 
     Args:
         network: F.
-        centred: y, clean images minus the mean image, float32 [n, C, H, W].
+        gaussian: of the class.
+        centred: y, clean images minus mu, float32 [n, C, H, W].
         sigma: noise levels, float32 [n].
         noise: n, unit normal, float32 [n, C, H, W].
-        sigma_data: root mean square of the centred images.
 
     Returns:
         float32 scalar.
     """
-    level = sigma[:, None, None, None]
-    x = centred + level * noise
-    total = (level**2 + sigma_data**2).sqrt()
-    # (y - c_skip x) / c_out with the fractions cancelled, so that nothing is lost at small sigma.
-    target = (level * centred - sigma_data**2 * noise) / (sigma_data * total)
-    return functional.mse_loss(network(x / total, sigma.log() / 4), target)
+    x = centred + sigma[:, None, None, None] * noise
+    estimate = gaussian.estimate(x, sigma)
+    target = (centred - estimate) / gaussian.error(sigma)[:, None, None, None]
+    inputs, c_noise = network_inputs(gaussian, x, estimate, sigma)
+    # Channels-last is what convolutions on both kinds of device are fastest in.
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    return functional.mse_loss(network(inputs, c_noise), target)
 
 
 def draw_sigma(count: int, preset: Preset, device: torch.device | str = "cpu") -> Tensor:
-    """Draw log-normal noise levels, one from each of `count` equally likely bands.
+    """Draw log-normal noise levels, in units of sigma_data, one from each of `count` equal bands.
 
     Stratifying keeps EDM's distribution (ln sigma ~ N(P_mean, P_std^2)) and takes the luck of
     which noise levels a batch drew out of the gradient.

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from client_agent.errors import TrainingError
+from client_agent.generator.gaussian import ClassGaussian
+from client_agent.generator.muon import make_optimisers
 from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
 from client_agent.generator.presets import Preset
 
@@ -22,22 +24,15 @@ class Run:
     """What changes while training: weights, their average, optimiser, step, clock, loss."""
 
     def __init__(
-        self, preset: Preset, device: torch.device, mean_image: Tensor, sigma_data: float, seed: int
+        self, preset: Preset, device: torch.device, gaussian: ClassGaussian, seed: int
     ) -> None:
         self.preset, self.device, self.seed = preset, device, seed
-        self.mean_image = mean_image.to(device)
-        self.sigma_data = sigma_data
+        self.gaussian = gaussian.to(device)
         # Channels-last is what convolutions on both kinds of device are fastest in.
         self.network = RawNetwork(preset).to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=preset.peak_lr,
-            betas=(0.9, preset.beta2),
-            weight_decay=preset.weight_decay,
-            fused=True,
-        )
+        self.optimisers = make_optimisers(self.network, preset)
         # On processors bf16 pays for wide networks only; the preset knows (docs/benchmarks.md).
         self.autocast = (preset.bf16 or device.type == "cuda") and _has_bf16(device)
         self.step, self.seconds, self.loss = 0, 0.0, 1.0
@@ -47,12 +42,11 @@ class Run:
         preset = self.preset
         torch.manual_seed(step_seed(self.seed, self.step + 1))
         batch = _draw_batch(len(data), preset.batch_size)
-        centred = data[batch].to(self.device).float() / 127.5 - 1 - self.mean_image
-        centred = centred.contiguous(memory_format=torch.channels_last)
-        sigma = draw_sigma(len(batch), preset, self.device)
+        centred = data[batch].to(self.device).float() / 127.5 - 1 - self.gaussian.mean
+        sigma = self.gaussian.sigma_data * draw_sigma(len(batch), preset, self.device)
         noise = torch.randn_like(centred)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss = denoising_loss(self.network, centred, sigma, noise, self.sigma_data)
+            loss = denoising_loss(self.network, self.gaussian, centred, sigma, noise)
         value = loss.item()
         if not np.isfinite(value):
             raise TrainingError(
@@ -61,10 +55,11 @@ class Run:
             )
         loss.backward()
         warm = min(1.0, (self.step + 1) / preset.warmup_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = preset.peak_lr * warm * (1.0 - fraction)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak_lr"] * warm * (1.0 - fraction)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self._update_average()
         memory = min(_LOSS_MEMORY, 1 - 1 / self.step)
@@ -95,14 +90,15 @@ class Run:
             "loss": self.loss,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Invert `state`."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.loss = float(state["loss"])
 

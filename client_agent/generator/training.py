@@ -19,6 +19,7 @@ from torch import Tensor
 
 from client_agent.errors import DataError, ResourceError, UsageError
 from client_agent.generator.checkpoint import load_checkpoint, run_fingerprint, save_checkpoint
+from client_agent.generator.gaussian import ClassGaussian, fit_gaussian
 from client_agent.generator.interrupts import stop_between_steps
 from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
@@ -86,9 +87,9 @@ class TrainedGenerator:
 
     Attributes:
         preset: the recipe.
-        network: F with the averaged weights, on the processor, in eval mode.
-        mean_image: mu, float32 [C, H, W] in [-1, 1].
-        sigma_data: root mean square of the centred training images.
+        network: F with the averaged weights, rounded to half precision (as a module stores them), in
+            float32 on the processor, in eval mode.
+        gaussian: of the training images, on the processor.
         steps: training steps.
         seconds: training time in seconds.
         loss: smoothed loss at the end.
@@ -98,8 +99,7 @@ class TrainedGenerator:
 
     preset: Preset
     network: RawNetwork
-    mean_image: Tensor
-    sigma_data: float
+    gaussian: ClassGaussian
     steps: int
     seconds: float
     loss: float
@@ -146,7 +146,7 @@ def train_generator(
         torch.set_num_threads(threads)
     place = _choose_device(device)
     data = torch.tensor(images).permute(0, 3, 1, 2)
-    mean_image, sigma_data = _statistics(data)
+    gaussian = fit_gaussian(data)
 
     fingerprint = run_fingerprint(preset, seed, images)
     notices: list[str] = []
@@ -157,7 +157,7 @@ def train_generator(
 
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(step_seed(seed, 0))
-        run = Run(preset, place, mean_image, sigma_data, seed)
+        run = Run(preset, place, gaussian, seed)
         if state is not None:
             run.restore(state)
         with stop_between_steps() as interrupted:
@@ -167,9 +167,8 @@ def train_generator(
             )  # fmt: skip
     return TrainedGenerator(
         preset=preset,
-        network=run.average.cpu().eval(),
-        mean_image=mean_image,
-        sigma_data=sigma_data,
+        network=_rounded(run.average.cpu().eval()),
+        gaussian=gaussian,
         steps=run.step,
         seconds=run.seconds,
         loss=run.loss,
@@ -191,10 +190,10 @@ def sample_torch(
     Returns:
         float32 [n, C, H, W] in [0, 1].
     """
-    table = preset_table(trained.preset, trained.sigma_data)
+    table = preset_table(trained.preset, trained.gaussian)
     start = torch.from_numpy(noise).to(device)
     network = trained.network.to(device)
-    images = sample(network, table, trained.mean_image.to(device), start)
+    images = sample(network, table, trained.gaussian.to(device), start)
     trained.network.cpu()
     return images.cpu().numpy()
 
@@ -277,12 +276,8 @@ def _choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _statistics(data: Tensor) -> tuple[Tensor, float]:
-    """Mean image (float32 [C, H, W]) and root mean square about it, in the units of [-1, 1]."""
-    chunks = data.split(256)  # never the whole class in double precision
-    total = sum((chunk.double().sum(0) for chunk in chunks), torch.zeros(data.shape[1:]).double())
-    mean = total / len(data)
-    squares = sum(float((chunk.double() - mean).square().sum()) for chunk in chunks)
-    spread = (squares / data.numel()) ** 0.5 / 127.5
-    # A class of identical images has no spread; the floor is half a grey level.
-    return (mean / 127.5 - 1).float(), max(spread, 1 / 255)
+@torch.no_grad()
+def _rounded(network: RawNetwork) -> RawNetwork:
+    for values in network.parameters():
+        values.copy_(values.half())
+    return network

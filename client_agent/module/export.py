@@ -2,13 +2,15 @@
 
 Whoever has `module.onnx` needs no knowledge of how it was made: unit noise in, images out. The
 network F is traced once by torch's exporter; an ONNX `Loop` round it then runs the solver's table
-(client_agent/generator/sampler.py). Three choices matter:
+(client_agent/generator/sampler.py). Four choices matter:
 
 - The weights sit inside the Loop's body. Captured from the outer graph they are no constants there,
   runtimes cannot lay them out in advance, and sampling runs at 0.6 of the speed.
 - F's graph is traced from a network with random weights, and the trained ones are put in by name
   afterwards. Nothing in the graph can then depend on the weights (no value-dependent folding), the
   bytes follow from preset and weights alone, and a site with many classes traces once.
+- Learnt numbers are stored in half precision, which `train_generator` has rounded them to; a
+  runtime widens them once, when it loads the file.
 - The tracer records source lines, paths and module names of this machine in every node. The module
   is rebuilt from bare operators, so none of that leaves the site.
 """
@@ -78,8 +80,7 @@ def build_module(trained: TrainedGenerator, opset: int = OPSET) -> onnx.ModelPro
     skeleton = onnx.ModelProto()
     skeleton.CopyFrom(_traced_network(trained.preset, opset))
     _fill_in(skeleton.graph, weights)
-    table = preset_table(trained.preset, trained.sigma_data)
-    graph = _sampler_graph(trained, skeleton.graph, table)
+    graph = _sampler_graph(trained, skeleton.graph)
     model = helper.make_model(
         graph,
         producer_name=_PRODUCER,
@@ -90,29 +91,37 @@ def build_module(trained: TrainedGenerator, opset: int = OPSET) -> onnx.ModelPro
     return model
 
 
-def _sampler_graph(
-    trained: TrainedGenerator, network: onnx.GraphProto, table: SolverTable
-) -> onnx.GraphProto:
-    """noise -> z = start * noise -> Loop over the table -> clip((z + mu) / 2 + 1/2)."""
-    mu = trained.mean_image.numpy()[None]
+def _sampler_graph(trained: TrainedGenerator, network: onnx.GraphProto) -> onnx.GraphProto:
+    """noise -> z, coloured -> Loop over the table -> clip((z + mu) / 2 + 1/2)."""
+    gaussian = trained.gaussian
+    table = preset_table(trained.preset, gaussian)
+    start = float(table.sigma[0])
     nodes = [
-        helper.make_node("Mul", [INPUT_NAME, "start"], ["z_start"]),
+        helper.make_node("Cast", ["basis_half"], ["basis"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["basis"], ["basis_turned"], perm=[1, 0]),
+        *_filter_nodes(INPUT_NAME, "start_along", "start_rest", "z_start"),
         helper.make_node("Sub", [INPUT_NAME, INPUT_NAME], ["estimate_start"]),
         helper.make_node(
             "Loop",
             ["steps", "", "z_start", "estimate_start"],
             ["z_end", "estimate_end"],
-            body=_loop_body(network, table, trained.preset),
+            body=_loop_body(network, table, trained),
         ),
         helper.make_node("Add", ["z_end", "mu"], ["signed"]),
         helper.make_node("Mul", ["signed", "half"], ["halved"]),
         helper.make_node("Add", ["halved", "half"], ["unit"]),
         helper.make_node("Clip", ["unit", "zero", "one"], [OUTPUT_NAME]),
     ]
+    rest = (gaussian.rest + start**2) ** 0.5
+    along = (gaussian.variances.numpy() + start**2) ** 0.5 - rest
     constants = {
-        "start": np.float32(table.start),
+        "basis_half": gaussian.basis.numpy().astype(np.float16),
+        "start_along": along.astype(np.float32),
+        "start_rest": np.float32(rest),
+        "flat_shape": np.array([-1, gaussian.mean.numel()], np.int64),
+        "image_shape": np.array([-1, *gaussian.mean.shape], np.int64),
         "steps": np.int64(len(table.a)),
-        "mu": mu.astype(np.float32),
+        "mu": gaussian.mean.numpy()[None],
         "half": np.float32(0.5),
         "zero": np.float32(0.0),
         "one": np.float32(1.0),
@@ -127,22 +136,52 @@ def _sampler_graph(
     )
 
 
-def _loop_body(network: onnx.GraphProto, table: SolverTable, preset: Preset) -> onnx.GraphProto:
+def _filter_nodes(x: str, along: str, rest: str, result: str) -> list[onnx.NodeProto]:
+    """result = rest x + U (along (U^T x)): `ClassGaussian`'s filter, `along` less `rest`."""
+    node = helper.make_node
+    return [
+        node("Reshape", [x, "flat_shape"], [f"{result}_flat"]),
+        node("MatMul", [f"{result}_flat", "basis"], [f"{result}_inside"]),
+        node("Mul", [f"{result}_inside", along], [f"{result}_scaled"]),
+        node("MatMul", [f"{result}_scaled", "basis_turned"], [f"{result}_back"]),
+        node("Reshape", [f"{result}_back", "image_shape"], [f"{result}_along"]),
+        node("Mul", [x, rest], [f"{result}_rest"]),
+        node("Add", [f"{result}_along", f"{result}_rest"], [result]),
+    ]
+
+
+def _loop_body(
+    network: onnx.GraphProto, table: SolverTable, trained: TrainedGenerator
+) -> onnx.GraphProto:
     """One solver step: (i, condition, z, d') -> (condition, next z, d), the weights inside.
 
     The network's own values are named `network_N` or `KIND:NAME`, so that none can clash.
     """
-    columns = ("c_in", "c_noise", "c_skip", "c_out", "a", "b", "c")
+    gaussian, preset = trained.gaussian, trained.preset
+    gains = [gaussian.gains(float(sigma)) for sigma in table.sigma]
+    columns = {
+        "gain_along": np.stack([along - rest for along, rest in gains]),
+        "gain_rest": np.array([rest for _, rest in gains]),
+        "c_in": 1 / np.hypot(table.sigma, gaussian.sigma_data),
+        "c_estimate": np.full(len(table.sigma), 1 / gaussian.sigma_data),
+        "c_noise": np.log(table.sigma / gaussian.sigma_data) / 4,
+        "c_out": table.c_out,
+        "a": table.a,
+        "b": table.b,
+        "c": table.c,
+    }
     nodes = [
         helper.make_node("Gather", [f"table_{column}", "i"], [column], axis=0) for column in columns
     ]
     nodes += [
-        helper.make_node("Mul", ["z", "c_in"], [network.input[0].name]),
+        *_filter_nodes("z", "gain_along", "gain_rest", "linear"),
+        helper.make_node("Mul", ["z", "c_in"], ["z_scaled"]),
+        helper.make_node("Mul", ["linear", "c_estimate"], ["linear_input"]),
+        helper.make_node("Concat", ["z_scaled", "linear_input"], [network.input[0].name], axis=1),
         helper.make_node("Unsqueeze", ["c_noise", "axis_0"], [network.input[1].name]),
         *network.node,
-        helper.make_node("Mul", ["z", "c_skip"], ["skipped"]),
         helper.make_node("Mul", [network.output[0].name, "c_out"], ["predicted"]),
-        helper.make_node("Add", ["skipped", "predicted"], ["estimate"]),
+        helper.make_node("Add", ["linear", "predicted"], ["estimate"]),
         helper.make_node("Mul", ["z", "a"], ["kept"]),
         helper.make_node("Mul", ["estimate", "b"], ["moved"]),
         helper.make_node("Mul", ["before", "c"], ["corrected"]),
@@ -151,7 +190,7 @@ def _loop_body(network: onnx.GraphProto, table: SolverTable, preset: Preset) -> 
         helper.make_node("Identity", ["condition"], ["condition_next"]),
     ]
     tables = [
-        _tensor(f"table_{column}", getattr(table, column).astype(np.float32)) for column in columns
+        _tensor(f"table_{column}", values.astype(np.float32)) for column, values in columns.items()
     ]
     shape = ("n", preset.channels, preset.image_size, preset.image_size)
     image = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
@@ -171,12 +210,22 @@ def _tensor(name: str, value: Any) -> TensorProto:
 
 
 def _fill_in(graph: onnx.GraphProto, weights: dict[str, NDArray[np.float32]]) -> None:
-    """Put trained weights into the traced graph's initialisers, which `_renamed` named."""
+    """Put trained weights, in half precision, into the initialisers that `_renamed` named."""
+    widening = []
     for tensor in graph.initializer:
         kind, _, name = tensor.name.partition(":")
         if kind in (_WEIGHT, _TRANSPOSED):
             values = weights[name].T if kind == _TRANSPOSED else weights[name]
-            tensor.raw_data = np.ascontiguousarray(values, "<f4").tobytes()
+            widened = tensor.name
+            tensor.name = f"half_{widened}"
+            tensor.data_type = TensorProto.FLOAT16
+            tensor.raw_data = np.ascontiguousarray(values, "<f2").tobytes()
+            widening.append(
+                helper.make_node("Cast", [tensor.name], [widened], to=TensorProto.FLOAT)
+            )
+    network = list(graph.node)
+    del graph.node[:]
+    graph.node.extend(widening + network)
 
 
 @functools.lru_cache(maxsize=4)
@@ -197,7 +246,7 @@ def _traced_network(preset: Preset, opset: int) -> onnx.ModelProto:
         for values in network.parameters():
             torch.nn.init.normal_(values)
     side = preset.image_size
-    example = (torch.zeros(2, preset.channels, side, side), torch.zeros(1))
+    example = (torch.zeros(2, 2 * preset.channels, side, side), torch.zeros(1))
     with _quiet_exporter():
         program = torch.onnx.export(
             network,
@@ -205,7 +254,7 @@ def _traced_network(preset: Preset, opset: int) -> onnx.ModelProto:
             dynamo=True,
             external_data=False,
             opset_version=opset,
-            input_names=["scaled", "c_noise"],
+            input_names=["inputs", "c_noise"],
             output_names=["raw"],
             dynamic_shapes=({0: torch.export.Dim("n", min=1, max=1 << 20)}, None),
             verbose=False,

@@ -9,11 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from client_agent.errors import UsageError  # noqa: E402
+from client_agent.generator.gaussian import fit_gaussian  # noqa: E402
 from client_agent.generator.network import (  # noqa: E402
     RawNetwork,
     denoising_loss,
     draw_sigma,
-    precondition,
+    network_inputs,
 )
 from client_agent.generator.presets import PRESET_NAMES, Preset, preset_for  # noqa: E402
 
@@ -52,44 +53,50 @@ def test_unknown_names_and_shapes_are_refused():
 def test_tiny_keeps_the_image_shape(size: int, channels: int):
     preset = preset_for("tiny", size, channels, block_out_channels=(8, 8), norm_groups=4)
     network = RawNetwork(preset).eval()
-    scaled = torch.randn(3, channels, size, size)
+    inputs = torch.randn(3, 2 * channels, size, size)
     with torch.inference_mode():
-        assert network(scaled, torch.zeros(1)).shape == scaled.shape
-        assert network(scaled, torch.zeros(3)).dtype == torch.float32
+        assert network(inputs, torch.zeros(1)).shape == (3, channels, size, size)
+        assert network(inputs, torch.zeros(3)).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("name", "size"), [("small", 64), ("large", 128)])
 def test_larger_presets_run(name: str, size: int):
     network = RawNetwork(preset_for(name, size, 3)).eval()
     with torch.inference_mode():
-        assert network(torch.zeros(1, 3, size, size), torch.zeros(1)).shape == (1, 3, size, size)
+        assert network(torch.zeros(1, 6, size, size), torch.zeros(1)).shape == (1, 3, size, size)
 
 
-@pytest.mark.parametrize("sigma", [0.002, 0.1, 0.5, 3.0, 80.0])
-def test_preconditioning_keeps_unit_variance(sigma: float):
-    """EDM equations 114, 131 and 138: input and target of F have unit variance."""
-    spread = 0.4
-    k = precondition(sigma, spread)
-    assert k.c_in**2 * (spread**2 + sigma**2) == pytest.approx(1)
-    target_variance = (1 - k.c_skip) ** 2 * spread**2 + k.c_skip**2 * sigma**2
-    assert target_variance / k.c_out**2 == pytest.approx(1)
-
-
-def test_the_loss_is_the_weighted_error_of_the_denoiser():
-    """lambda(sigma) ||D - y||^2 with D built from EDM's coefficients equals the loss of F."""
+def test_the_loss_is_the_error_of_the_denoiser_as_a_share_of_the_linear_one():
+    """||D - y||^2 / c_out^2 with D put together as the sampler does equals the loss of F."""
     preset = preset_for("tiny", 8, 1, block_out_channels=(8, 8), norm_groups=4)
-    network, spread = RawNetwork(preset).eval(), 0.4
-    clean, noise = torch.randn(5, 1, 8, 8) * spread, torch.randn(5, 1, 8, 8)
+    network = RawNetwork(preset).eval()
+    data = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8)
+    gaussian = fit_gaussian(data)
+    clean, noise = data[:5].float() / 127.5 - 1 - gaussian.mean, torch.randn(5, 1, 8, 8)
     sigma = torch.tensor([0.05, 0.2, 0.5, 2.0, 10.0])
     with torch.inference_mode():
-        loss = denoising_loss(network, clean, sigma, noise, spread)
+        loss = denoising_loss(network, gaussian, clean, sigma, noise)
         errors = []
-        for i, level in enumerate(sigma.tolist()):
-            k = precondition(level, spread)
+        for i in range(5):
+            level = sigma[i : i + 1]
             x = clean[i : i + 1] + level * noise[i : i + 1]
-            estimate = k.c_skip * x + k.c_out * network(k.c_in * x, torch.tensor([k.c_noise]))
-            errors.append(((estimate - clean[i : i + 1]) ** 2).mean() / k.c_out**2)
+            linear = gaussian.estimate(x, level)
+            raw = network(*network_inputs(gaussian, x, linear, level))
+            error = linear + gaussian.error(level) * raw - clean[i : i + 1]
+            errors.append((error**2).mean() / gaussian.error(level) ** 2)
     assert float(loss) == pytest.approx(float(torch.stack(errors).mean()), rel=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.3, 1.0, 5.0])
+def test_what_the_network_sees_is_scaled_to_about_one(sigma: float):
+    data = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8)
+    gaussian = fit_gaussian(data)
+    centred = data.float() / 127.5 - 1 - gaussian.mean
+    level = torch.tensor([sigma])
+    x = centred + sigma * torch.randn(64, 1, 8, 8)
+    inputs, _ = network_inputs(gaussian, x, gaussian.estimate(x, level), level)
+    assert float(inputs[:, :1].std()) == pytest.approx(1.0, rel=0.05)
+    assert float(inputs[:, 1:].std()) < 1.1
 
 
 def test_noise_levels_follow_the_log_normal_law():
