@@ -110,7 +110,7 @@ def fit_gaussian(data: Tensor, seed: int = 0) -> ClassGaussian:
     # Evenly spaced images stand for a class too large to hold in float32.
     every = math.ceil(len(data) * size / _SAMPLE_ENTRIES)
     centred = (data[::every].float() / 127.5 - 1 - mean).reshape(-1, size)
-    power = float(sum((chunk.double().square().sum() for chunk in centred.split(256))))
+    power = float(sum(chunk.double().square().sum() for chunk in centred.split(256)))
     power /= len(centred)
     count = min(MAX_COMPONENTS, len(centred) // IMAGES_PER_COMPONENT, _BASIS_ENTRIES // size)
     count = max(1, min(count, size // 2))

@@ -2,9 +2,10 @@
 
 The probability-flow ODE is solved from sigma_max to 0 with one network evaluation a step and no
 fresh noise, so an image is a function of its starting noise alone. It starts from noise that has
-the covariance of the class at sigma_max, so that a few times sigma_data is high enough. Everything that depends on the
-step, and not on the image, is worked out here once in double precision; torch (below) and the
-exported module (client_agent/module/export.py) run the same table, so they cannot drift apart.
+the covariance of the class at sigma_max, so that a few times sigma_data is high enough. Everything
+that depends on the step, and not on the image, is worked out here once in double precision; torch
+(below) and the exported module (client_agent/module/export.py) run the same table, so they cannot
+drift apart.
 
 Sources: schedule, EDM (arXiv 2206.00364) equation 5; solver, DPM-Solver++ (arXiv 2211.01095)
 algorithm 2, written for x = y + sigma n, where alpha = 1 and lambda = -ln(sigma).
@@ -26,7 +27,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SolverTable:
-    """The numbers of N steps, for noise levels in absolute units; float64 [N] unless said otherwise.
+    """The numbers of N steps, noise levels in absolute units; every field is float64 [N].
 
     With z = x - mu, F's output f and the previous estimate d' (0 before the first step):
     d = W(sigma) z + c_out f, then z <- a z + b d + c d'.

@@ -87,7 +87,7 @@ class TrainedGenerator:
 
     Attributes:
         preset: the recipe.
-        network: F with the averaged weights, rounded to half precision (as a module stores them), in
+        network: F with the averaged weights, rounded to half precision as a module stores them,
             float32 on the processor, in eval mode.
         gaussian: of the training images, on the processor.
         steps: training steps.
