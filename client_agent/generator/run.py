@@ -13,6 +13,7 @@ from torch import Tensor
 
 from client_agent.errors import TrainingError
 from client_agent.generator.gaussian import ClassGaussian
+from client_agent.generator.gradients import BatchGradients
 from client_agent.generator.muon import make_optimisers
 from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
 from client_agent.generator.presets import Preset
@@ -35,6 +36,8 @@ class Run:
         self.optimisers = make_optimisers(self.network, preset)
         # On processors bf16 pays for wide networks only; the preset knows (docs/benchmarks.md).
         self.autocast = (preset.bf16 or device.type == "cuda") and _has_bf16(device)
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self.gradients = BatchGradients(self.network, preset.batch_size, threads)
         self.step, self.seconds, self.loss = 0, 0.0, 1.0
 
     def take_step(self, data: Tensor, fraction: float) -> None:
@@ -45,15 +48,12 @@ class Run:
         centred = data[batch].to(self.device).float() / 127.5 - 1 - self.gaussian.mean
         sigma = self.gaussian.sigma_data * draw_sigma(len(batch), preset, self.device)
         noise = torch.randn_like(centred)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            loss = denoising_loss(self.network, self.gaussian, centred, sigma, noise)
-        value = loss.item()
+        value = self.gradients.fill(self._loss, centred, sigma, noise)
         if not np.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} at step {self.step + 1} (peak_lr {preset.peak_lr})",
                 hint="lower the preset's peak_lr; the last good checkpoint was kept",
             )
-        loss.backward()
         warm = min(1.0, (self.step + 1) / preset.warmup_steps)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -64,6 +64,10 @@ class Run:
         self._update_average()
         memory = min(_LOSS_MEMORY, 1 - 1 / self.step)
         self.loss = memory * self.loss + (1 - memory) * value
+
+    def _loss(self, network: RawNetwork, centred: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return denoising_loss(network, self.gaussian, centred, sigma, noise)
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -160,11 +160,14 @@ def train_generator(
         run = Run(preset, place, gaussian, seed)
         if state is not None:
             run.restore(state)
-        with stop_between_steps() as interrupted:
-            _loop(
-                run, data, budget, fingerprint, checkpoint, checkpoint_every_seconds,
-                on_progress, interrupted,
-            )  # fmt: skip
+        try:
+            with stop_between_steps() as interrupted:
+                _loop(
+                    run, data, budget, fingerprint, checkpoint, checkpoint_every_seconds,
+                    on_progress, interrupted,
+                )  # fmt: skip
+        finally:
+            run.gradients.close()
     return TrainedGenerator(
         preset=preset,
         network=_rounded(run.average.cpu().eval()),
