@@ -36,6 +36,9 @@ class ClassifierSettings:
         weight_decay: AdamW's decoupled weight decay; convolutions and the last layer only.
         label_smoothing: share of the target spread over all classes (arXiv 1512.00567, section 7).
         shift: largest random translation in pixels per 8 pixels of image size.
+        contrast: largest relative change of contrast about an image's channel means.
+        brightness: largest change of brightness, as a share of the range of pixels.
+        colour: largest relative change of one colour channel against the others.
         balance: exponent of the class weights in the loss: 0 treats all images alike, 1 all
             classes.
         seed: initial weights, order of images, augmentation.
@@ -56,6 +59,9 @@ class ClassifierSettings:
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
     shift: float = 1.0
+    contrast: float = 0.25
+    brightness: float = 0.06
+    colour: float = 0.07
     balance: float = 1.0
     seed: int = 0
     threads: int = 2

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from client_agent.classifier.augmentation import batches
 from client_agent.classifier.network import ClassifierNetwork, build_network
 from client_agent.classifier.settings import ClassifierSettings
 from client_agent.errors import DataError, TrainingError
@@ -187,7 +188,7 @@ def train_epochs(
         random = np.random.Generator(
             np.random.Philox(np.random.SeedSequence([settings.seed, stream, epoch]))
         )
-        for batch, truth in _batches(images, labels, settings, random):
+        for batch, truth in batches(images, labels, settings, random):
             loss = loss_function(network(batch), truth)
             value = loss.item()
             if not math.isfinite(value):
@@ -259,35 +260,6 @@ def check_training_set(images: NDArray[np.uint8], labels: NDArray[np.int64], cla
         raise DataError(f"{len(images)} image(s) are too few to train a classifier")
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(f"labels run from {labels.min()} to {labels.max()} for {classes} classes")
-
-
-def _batches(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    settings: ClassifierSettings,
-    random: np.random.Generator,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one pass of shuffled, shifted whole batches: uint8 [b, H, W, C] and int64 [b]."""
-    order = random.permutation(len(images))
-    size = settings.batch_for(len(images))
-    shift = settings.max_shift(images.shape[1])
-    for step in range(settings.steps_per_epoch(len(images))):
-        chosen = order[step * size : (step + 1) * size]
-        batch = _shifted(images[chosen], shift, random)
-        yield torch.from_numpy(batch), torch.from_numpy(labels[chosen].astype(np.int64))
-
-
-def _shifted(
-    images: NDArray[np.uint8], shift: int, random: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Move each image by up to `shift` pixels; the border repeats.
-
-    No mirroring: left and right are not alike in a body.
-    """
-    size = images.shape[1]
-    moves = random.integers(-shift, shift + 1, size=(2, len(images), 1))
-    rows, columns = np.clip(np.arange(size) + moves, 0, size - 1)
-    return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _optimiser(network: nn.Module, settings: ClassifierSettings) -> torch.optim.Optimizer:

@@ -8,11 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
+from client_agent.classifier.augmentation import relit, shifted  # noqa: E402
 from client_agent.classifier.network import ClassifierNetwork, build_network  # noqa: E402
 from client_agent.classifier.settings import ClassifierSettings  # noqa: E402
 from client_agent.classifier.training import (  # noqa: E402
     Schedule,
-    _shifted,
     class_weights,
     fit_classifier,
     predict_network,
@@ -117,10 +117,29 @@ def test_progress_ends_at_the_end():
 
 def test_shifts_move_and_repeat_the_border():
     image = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1)
-    moved = _shifted(image.repeat(200, axis=0), 2, np.random.Generator(np.random.Philox(0)))
+    moved = shifted(image.repeat(200, axis=0), 2, np.random.Generator(np.random.Philox(0)))
     padded = np.pad(image[0], ((2, 2), (2, 2), (0, 0)), mode="edge")
     windows = {padded[r : r + 8, c : c + 8].tobytes() for r in range(5) for c in range(5)}
     assert {one.tobytes() for one in moved} == windows
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_relighting_stays_within_its_limits_and_keeps_a_flat_image_flat(channels: int):
+    settings = ClassifierSettings(contrast=0.25, brightness=0.1, colour=0.05)
+    flat = np.full((500, 8, 8, channels), 100, np.uint8)
+    lit = relit(flat, settings, np.random.Generator(np.random.Philox(1)))
+    assert lit.dtype == np.uint8
+    assert (lit == lit[:, :1, :1]).all()
+    limit = 100 * (0.05 if channels == 3 else 0) + 25.5 + 1
+    assert np.abs(lit.astype(int) - 100).max() <= limit
+    assert lit.std() > 5
+
+
+def test_relighting_of_nothing_changes_nothing():
+    settings = ClassifierSettings(contrast=0.0, brightness=0.0, colour=0.0)
+    images = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8)
+    same = relit(images, settings, np.random.Generator(np.random.Philox(1)))
+    np.testing.assert_array_equal(same, images)
 
 
 def test_class_weights_balance_what_is_there():
