@@ -12,10 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from torch import nn
 
 from client_agent.classifier.evaluation import Evaluation, average, evaluate_probabilities
 from client_agent.classifier.network import build_network
@@ -29,14 +27,12 @@ from client_agent.classifier.training import (
     reproducible,
     train_epochs,
 )
+from client_agent.demo.averaging import State, average_rounds, local_epochs_for, state_bytes
 from client_agent.errors import DataError
 
 MIN_ROUNDS = 5
-MOST_LOCAL_EPOCHS = 5
-IMAGES_PER_ROUND = 20_000
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
-State = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -164,64 +160,65 @@ def fedavg(
     _check(sites, classes)
     sizes = [len(images) for images, _ in sites]
     if local_epochs is None:
-        local_epochs = max(1, min(MOST_LOCAL_EPOCHS, IMAGES_PER_ROUND // sum(sizes)))
-    travelled = 0
+        local_epochs = local_epochs_for(sizes)
     with reproducible(settings.threads):
         image_size, channels = sites[0][0].shape[1], sites[0][0].shape[3]
         network = build_network(settings, image_size, channels, len(classes))
         if rounds is None:
-            both_ways = 2 * len(save_tensors(_plain(network.state_dict())))
-            rounds = max(MIN_ROUNDS, bytes_budget // both_ways)
-        schedules = [
-            Schedule(settings, rounds * local_epochs * settings.steps_per_epoch(size))
-            for size in sizes
-        ]
-        for number in range(rounds):
-            sent_down = save_tensors(_plain(network.state_dict()))
-            sent_up = []
-            for site, (images, labels) in enumerate(sites):
-                network.load_state_dict(load_tensors(sent_down))
-                train_epochs(
-                    network,
-                    images,
-                    labels,
-                    settings=settings,
-                    schedule=schedules[site],
-                    epochs=range(number * local_epochs, (number + 1) * local_epochs),
-                    stream=site,
-                )
-                sent_up.append(save_tensors(_plain(network.state_dict())))
-                if on_progress is not None:
-                    on_progress((number + (site + 1) / len(sites)) / rounds)
-            network.load_state_dict(weighted_mean([load_tensors(sent) for sent in sent_up], sizes))
-            travelled += len(sent_down) + max(map(len, sent_up))
+            rounds = max(MIN_ROUNDS, bytes_budget // (2 * state_bytes(network)))
+        work = RecipeWork(sites, settings, rounds, local_epochs)
+        travelled = average_rounds(
+            network, sizes, rounds, work, after_site=on_progress or (lambda share: None)
+        )
         probabilities = predict_network(network, test[0], settings.threads)
     evaluation = evaluate_probabilities(probabilities, test[1], classes=classes)
     return Baseline(evaluation, (), travelled, rounds, local_epochs, time.monotonic() - started)
 
 
-def weighted_mean(states: Sequence[State], weights: Sequence[int]) -> State:
-    """Return the mean of `states` with shares proportional to `weights`, summed in float64.
+class RecipeWork:
+    """Local work that is the classifier's own recipe, its one cycle stretched over all rounds.
 
-    Counters (integer tensors) are averaged and rounded.
+    A site begins each round with a fresh optimiser, as in the paper.
+
+    Args:
+        sites: images and labels of each.
+        settings: network and recipe.
+        rounds, local_epochs: how much is to come, which the step size follows.
     """
-    total = sum(weights)
-    result = {}
-    for name, first in states[0].items():
-        mean = sum(
-            (
-                state[name].double() * (weight / total)
-                for state, weight in zip(states, weights, strict=True)
-            ),
-            torch.zeros(first.shape, dtype=torch.float64),
+
+    def __init__(
+        self,
+        sites: Sequence[Labelled],
+        settings: ClassifierSettings,
+        rounds: int,
+        local_epochs: int,
+    ) -> None:
+        self._sites, self._settings, self._epochs = sites, settings, local_epochs
+        self._schedules = [
+            Schedule(settings, rounds * local_epochs * settings.steps_per_epoch(len(images)))
+            for images, _ in sites
+        ]
+
+    def down(self) -> State:
+        """Send nothing but the weights."""
+        return {}
+
+    def train(self, number: int, site: int, network: nn.Module) -> State:
+        """Make the round's passes over the site's images."""
+        images, labels = self._sites[site]
+        train_epochs(
+            network,  # type: ignore[arg-type]
+            images,
+            labels,
+            settings=self._settings,
+            schedule=self._schedules[site],
+            epochs=range(number * self._epochs, (number + 1) * self._epochs),
+            stream=site,
         )
-        result[name] = (mean if first.is_floating_point() else mean.round()).to(first.dtype)
-    return result
+        return {}
 
-
-def _plain(state: State) -> State:
-    """The format holds contiguous tensors only."""
-    return {name: values.detach().contiguous() for name, values in state.items()}
+    def collect(self, sent_up: Sequence[State]) -> None:
+        """Nothing came."""
 
 
 def _check(sites: Sequence[Labelled], classes: tuple[str, ...]) -> None:

@@ -10,12 +10,8 @@ safetensors = pytest.importorskip("safetensors.torch")
 
 from client_agent.classifier.network import build_network  # noqa: E402
 from client_agent.classifier.settings import ClassifierSettings  # noqa: E402
-from client_agent.demo.baselines import (  # noqa: E402
-    centralised,
-    fedavg,
-    own_classes,
-    weighted_mean,
-)
+from client_agent.demo.averaging import weighted_mean  # noqa: E402
+from client_agent.demo.baselines import centralised, fedavg, own_classes  # noqa: E402
 from client_agent.errors import DataError  # noqa: E402
 
 CLASSES = ("c0", "c1", "c2", "c3")

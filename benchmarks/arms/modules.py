@@ -1,0 +1,281 @@
+"""Federated Factory's own part of the federation: modules of every site, samples of every module.
+
+Everything goes through the product: `train_generator` under its seconds, `export_module`, the plan
+of `synthesis.dataset` and its shard store, which samples `module.onnx` in onnxruntime. What was
+made stays in the work folder with the time that it took, so that `ff`, `ff_mixed` and `ff_poe`
+share it and an interrupted run goes on where it was. Network and signatures are left out here;
+the demonstration (`ff-agent demo`) has them.
+"""
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.arms.keeping import Work, keep, total
+from benchmarks.recovery.budget import Plan, make_plan
+from benchmarks.recovery.data import Labelled
+from benchmarks.recovery.task import Task
+from client_agent.errors import DataError
+from client_agent.generator.presets import Preset, preset_for
+from client_agent.generator.sampler import sample, solver_table
+from client_agent.generator.training import (
+    MIN_IMAGES_PER_CLASS,
+    Budget,
+    TrainedGenerator,
+    train_generator,
+)
+from client_agent.module.export import export_module
+from client_agent.registry.modules import AdmittedModule, read_card
+from client_agent.synthesis.dataset import load_dataset, plan_dataset, synthesise
+from client_agent.synthesis.session import ModuleSession
+from client_agent.synthesis.shards import SHARD_BATCHES, ShardStore
+from ff_protocol import canonical
+from ff_protocol.card import Card, GeneratorCard, TrainingCard, bucket
+from ff_protocol.files import write_atomically
+from ff_protocol.manifest import CARD_FILE, MODULE_FILE
+from ff_protocol.spec import FederationSpec, parse_spec
+
+FEDERATION = "recover"
+SYNTHESIS_BATCH = 50
+SHARD = SYNTHESIS_BATCH * SHARD_BATCHES
+_MEASURED_BATCHES = 2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the sites have made before any classifier is trained.
+
+    Attributes:
+        synthetic: images of all classes that have a module; labels index the task's classes.
+        bytes: of all modules together: what one site sends and receives.
+        work: what it took, sites in turn.
+        details: the plan, steps and sizes, as JSON values.
+        modules: (site, label) to the folder of its module.
+    """
+
+    synthetic: Labelled
+    bytes: int
+    work: Work
+    details: dict[str, Any]
+    modules: dict[tuple[int, int], Path]
+
+
+def make_stage(task: Task) -> Stage:
+    """Train, export and sample every module that the work folder lacks.
+
+    Raises:
+        DataError: fewer than two classes have enough images for a generator.
+    """
+    preset = preset_for(task.preset, task.image_size, task.channels)
+    holdings, left_out = _able(task)
+    holders = Counter(label for _, label in holdings)
+    if len(holders) < 2:
+        raise DataError(
+            f"{len(holders)} class(es) have the {MIN_IMAGES_PER_CLASS} images at one site that a "
+            "generator needs; two are the least"
+        )
+    measured = keep(task.work / "measured", lambda: _measure(task, preset))
+    # Kept, because another run would measure other rates and plan other samples.
+    kept = keep(task.work / "plan", lambda: asdict(_plan(task, len(holders), measured)))
+    plan = Plan(**kept.values)
+    made, folders = [], {}
+    with task.progress.task("generators", len(holdings)) as shown:
+        for number, (site, label) in enumerate(holdings):
+            folder = folders[site, label] = task.work / "modules" / f"site-{site}-class-{label}"
+            make = partial(
+                _make_module, task, preset, site, label, folder, plan.class_seconds / holders[label]
+            )
+            made.append(keep(folder, make))
+            shown.update(number + 1, task.classes[label])
+    modules = [_admitted(folder) for folder in folders.values()]
+    spec = _spec(task, plan.samples)
+    store = ShardStore(task.work / "shards", spec, FEDERATION)
+    portions = plan_dataset(modules, spec)
+    sampled = keep(task.work / "shards", lambda: {"made": synthesise(portions, store)})
+    dataset = load_dataset(portions, store, spec)
+    labels = np.array([spec.classes.index(name) for name in dataset.classes])[dataset.labels]
+    return Stage(
+        synthetic=Labelled(dataset.images, labels),
+        bytes=sum(work.values["bytes"] for work in made),
+        work=total([measured, *made, sampled]),
+        details={
+            "preset": preset.name,
+            "modules": len(made),
+            "module_bytes": max(work.values["bytes"] for work in made),
+            "class_seconds": round(plan.class_seconds, 1),
+            "training_seconds": round(sum(work.values["training_seconds"] for work in made), 1),
+            "steps": [work.values["steps"] for work in made],
+            "loss": [round(work.values["loss"], 4) for work in made],
+            "samples_per_class": plan.samples,
+            "sampling_rate": round(measured.values["sampling_rate"], 1),
+            "synthesis_seconds": round(sampled.seconds, 1),
+            "left_out": left_out,
+        },
+        modules=folders,
+    )
+
+
+def rerender(task: Task, site: int, label: int, count: int, folder: Path) -> NDArray[np.uint8]:
+    """Return up to `count` of a site's real images as its own generator draws them.
+
+    Each is noised to the level sigma_data, where signal and noise are alike, and brought back by
+    the module's sampler from there: what is in the image stays, its texture becomes that of a
+    synthetic image. Half of the sampler's steps suffice from there.
+
+    Args:
+        task: for the images and the seed.
+        site, label: which class of which site.
+        count: how many are wanted.
+        folder: of its module.
+    """
+    held = task.sites[site]
+    images = held.images[held.labels == label]
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([task.seed, site, label])))
+    chosen = images[random.permutation(len(images))[:count]]
+    preset = preset_for(task.preset, task.image_size, task.channels)
+    # Its checkpoint is past a budget of one step: it comes back as it is.
+    trained = _trained(task, preset, site, label, folder, Budget(steps=1))
+    steps = max(4, -(-preset.sampler_steps // 2))
+    level = max(trained.sigma_data, 4 * preset.sigma_min)
+    table = solver_table(steps, preset.sigma_min, level, preset.rho, trained.sigma_data)
+    parts = []
+    for start in range(0, len(chosen), SYNTHESIS_BATCH):
+        batch = torch.from_numpy(chosen[start : start + SYNTHESIS_BATCH]).permute(0, 3, 1, 2)
+        centred = batch.float() / 127.5 - 1 - trained.mean_image
+        noise = torch.from_numpy(random.standard_normal(centred.shape, dtype=np.float32))
+        drawn = sample(trained.network, table, trained.mean_image, noise + centred / table.start)
+        parts.append((drawn * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
+
+
+def _able(task: Task) -> tuple[list[tuple[int, int]], list[dict[str, Any]]]:
+    """Part the holdings into those with images enough for a generator and the rest."""
+    able, left_out = [], []
+    for site, label in task.holdings():
+        count = int((task.sites[site].labels == label).sum())
+        if count >= MIN_IMAGES_PER_CLASS:
+            able.append((site, label))
+        else:
+            left_out.append({"site": site, "class": task.classes[label], "images": count})
+    return able, left_out
+
+
+def _plan(task: Task, classes: int, measured: Work) -> Plan:
+    return make_plan(
+        task.rule,
+        task.seconds,
+        classes=classes,
+        sampling_rate=measured.values["sampling_rate"],
+        training_rate=task.training_rate,
+        settings=task.settings,
+        spent=measured.seconds,
+        step=SHARD if task.rule.samples_per_class >= SHARD else 1,
+    )
+
+
+def _measure(task: Task, preset: Preset) -> dict[str, Any]:
+    """Find images/s of a module on a generator that is not trained; its weights do not matter."""
+    folder = task.work / "measured"
+    images = np.concatenate([site.images for site in task.sites])[: 4 * MIN_IMAGES_PER_CLASS]
+    trained = train_generator(
+        images, preset=preset, seed=0, budget=Budget(steps=1), threads=task.settings.threads,
+        device="cpu",
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    export_module(trained, folder / MODULE_FILE)
+    session = ModuleSession(folder / MODULE_FILE, "0" * 64, _spec(task, 1), FEDERATION)
+    session.run_batch(0)
+    started = time.monotonic()
+    for index in range(_MEASURED_BATCHES):
+        session.run_batch(index)
+    rate = _MEASURED_BATCHES * session.batch_size / (time.monotonic() - started)
+    return {"sampling_rate": rate}
+
+
+def _make_module(
+    task: Task, preset: Preset, site: int, label: int, folder: Path, seconds: float
+) -> dict[str, Any]:
+    trained = _trained(task, preset, site, label, folder, Budget(seconds=seconds))
+    export_module(trained, folder / MODULE_FILE)
+    held = int((task.sites[site].labels == label).sum())
+    card = _card(task, site, label, trained, held)
+    write_atomically(folder / CARD_FILE, card.to_bytes())
+    return {
+        "bytes": sum((folder / name).stat().st_size for name in (MODULE_FILE, CARD_FILE)),
+        "steps": trained.steps,
+        "loss": trained.loss,
+        "training_seconds": trained.seconds,
+    }
+
+
+def _trained(
+    task: Task, preset: Preset, site: int, label: int, folder: Path, budget: Budget
+) -> TrainedGenerator:
+    """Train, or return at once what a finished checkpoint holds."""
+    held = task.sites[site]
+    return train_generator(
+        held.images[held.labels == label],
+        preset=preset,
+        seed=task.seed * 10_000 + site * 100 + label,
+        budget=budget,
+        checkpoint=folder / "checkpoint.pt",
+        device="cpu",
+        threads=task.settings.threads,
+    )
+
+
+def _admitted(folder: Path) -> AdmittedModule:
+    """Read a module back as admission would leave it; its digest covers model and card."""
+    parts = [
+        canonical.sha256_hex((folder / name).read_bytes()) for name in (MODULE_FILE, CARD_FILE)
+    ]
+    return AdmittedModule(canonical.sha256_hex("".join(parts).encode()), read_card(folder), folder)
+
+
+def _spec(task: Task, samples: int) -> FederationSpec:
+    """The spec of this federation; class names of a file may break the product's naming rules."""
+    return parse_spec(
+        {
+            "classes": [f"class-{label}" for label in range(len(task.classes))],
+            "image": {"size": task.image_size, "channels": task.channels},
+            "preset": task.preset,
+            "synthesis": {
+                "samples_per_class": samples,
+                "batch_size": SYNTHESIS_BATCH,
+                "threads": task.settings.threads,
+            },
+        }
+    )
+
+
+def _card(task: Task, site: int, label: int, trained: TrainedGenerator, images: int) -> Card:
+    return Card(
+        federation_id=FEDERATION,
+        site_id=f"site-{site}",
+        class_name=f"class-{label}",
+        class_index=label,
+        image=_spec(task, 1).image,
+        generator=GeneratorCard(
+            family="edm",
+            preset=trained.preset.name,
+            parameters=sum(weight.numel() for weight in trained.network.parameters()),
+            sampler="of the preset",
+            sampler_steps=trained.preset.sampler_steps,
+        ),
+        training=TrainingCard(
+            images=bucket(images),
+            steps=trained.steps,
+            seconds=round(trained.seconds),
+            device="cpu",
+            final_loss=round(trained.loss, 6),
+        ),
+        # A fixed date: the digest, and with it the noise, must follow from the run alone.
+        created_at="2000-01-01T00:00:00Z",
+    )
