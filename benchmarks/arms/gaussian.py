@@ -71,7 +71,7 @@ def fit_gaussian(
     shape = (images.shape[1], images.shape[2], images.shape[3])
     thinned = images[np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).astype(int)]
     flat = thinned.reshape(len(thinned), -1).astype(np.float64)
-    held_out = validation.reshape(len(validation), -1).astype(np.float64)
+    held_out = validation.reshape(len(validation), flat.shape[1]).astype(np.float64)
     count = 0
     if len(flat) > 2:
         fitted, judged = (flat, held_out) if len(held_out) else (flat[::2], flat[1::2])

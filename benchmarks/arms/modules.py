@@ -202,7 +202,7 @@ def _measure(task: Task, preset: Preset) -> dict[str, Any]:
 def _make_module(
     task: Task, preset: Preset, site: int, label: int, folder: Path, seconds: float
 ) -> dict[str, Any]:
-    trained = _trained(task, preset, site, label, folder, Budget(seconds=seconds))
+    trained = _trained(task, preset, site, label, folder, Budget(seconds, task.rule.module_steps))
     export_module(trained, folder / MODULE_FILE)
     held = int((task.sites[site].labels == label).sum())
     card = _card(task, site, label, trained, held)

@@ -35,6 +35,8 @@ class BudgetRule:
         samples_per_class: upper bound; the data set's size where time allows.
         fewest_samples: lower bound of samples a class, whatever it takes.
         reserve: left for export, loading and a machine that slows down.
+        module_steps: most training steps of a generator, for runs that must not depend on the
+            machine's speed; None lets the seconds decide alone.
     """
 
     classifier_share: float = 0.25
@@ -42,6 +44,7 @@ class BudgetRule:
     samples_per_class: int = 2000
     fewest_samples: int = 40
     reserve: float = 0.03
+    module_steps: int | None = None
 
 
 @dataclass(frozen=True)
