@@ -18,7 +18,7 @@ from benchmarks.recovery.splits import SPLITS
 from client_agent.console import Console, execute, listen_for_stop, show_table
 from client_agent.errors import UsageError
 from ff_protocol.durations import parse_duration
-from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.errors import ExitCode, FederatedFactoryError
 
 
 @click.command("recover", context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +45,8 @@ from ff_protocol.errors import FederatedFactoryError
 @click.option("--rounds", type=click.IntRange(1),
               help="Of FedAvg, FedProx and SCAFFOLD. [default: what the time allows]")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="[default: all cores]")
+@click.option("--device", type=click.Choice(["cpu", "cuda", "auto"]), default="cpu",
+              show_default=True, help="Where generators are trained.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress.")
 def main(**values: Any) -> None:
     """Compare ways of learning from hospitals that may not share images.
@@ -92,6 +94,7 @@ def _run(console: Console, **values: Any) -> int:
         part="validation" if values["validation"] else "test",
         rule=rule,
         preset=values["preset"] or ("tiny" if data.image_size <= 32 else "small"),
+        device=values["device"],
         sites=values["sites"],
         rounds=values["rounds"],
         command="python -m benchmarks.recover " + shlex.join(_arguments()),
@@ -107,7 +110,10 @@ def _run(console: Console, **values: Any) -> int:
         *write_figures(summaries, out, data.name),
     ]:
         print(path)
-    return 0
+    for failure in results.failed:
+        reason = f"{failure['arm']}, seed {failure['seed']}: {failure['reason']}"
+        print(f"could not be run: {reason}", file=sys.stderr)
+    return ExitCode.DATA if results.failed else ExitCode.OK
 
 
 def _choices(values: dict[str, Any]) -> tuple[list[str], list[int], list[float]]:

@@ -26,7 +26,7 @@ def quarters(count: int, seed: int) -> Labelled:
     return Labelled(images.astype(np.uint8), labels.astype(np.int64))
 
 
-def quarter_data(train: int = 160) -> RecoverData:
+def quarter_data(train: int = 96) -> RecoverData:
     return RecoverData(
         "quarters", "0" * 64, CLASSES, quarters(train, 1), quarters(40, 2), quarters(80, 3), ()
     )

@@ -59,12 +59,15 @@ def train_classifier(
     known = tuple(int(label) for label in held)
     if len(known) == 1:
         return Classifier(None, known)
-    fitted = fit_classifier(
-        data.images,
-        np.searchsorted(held, data.labels),
-        classes=tuple(task.classes[label] for label in known),
-        settings=_settings(task, len(data.images), seconds, task.seed if seed is None else seed),
-    )
+    settings = _settings(task, len(data.images), seconds, task.seed if seed is None else seed)
+    with task.progress.task("classifier", 1) as shown:
+        fitted = fit_classifier(
+            data.images,
+            np.searchsorted(held, data.labels),
+            classes=tuple(task.classes[label] for label in known),
+            settings=settings,
+            on_progress=lambda now: shown.update(now.fraction, f"loss {now.loss:.4f}"),
+        )
     return Classifier(fitted.network, known)
 
 

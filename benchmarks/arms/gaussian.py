@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COMPONENTS = (2, 4, 8, 16, 32, 64, 128, 256)
-MOST_IMAGES = 2000
+MOST_IMAGES = 1000
 """More images of a class are thinned out evenly: the spectrum's cost grows with their cube."""
 _FLOOR = 0.25
 """Least variance in squared grey levels: pixels are rounded."""

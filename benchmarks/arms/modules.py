@@ -9,6 +9,7 @@ the demonstration (`ff-agent demo`) has them.
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,9 +30,11 @@ from client_agent.generator.training import (
     MIN_IMAGES_PER_CLASS,
     Budget,
     TrainedGenerator,
+    TrainingProgress,
     train_generator,
 )
 from client_agent.module.export import export_module
+from client_agent.progress import Task as Shown
 from client_agent.registry.modules import AdmittedModule, read_card
 from client_agent.synthesis.dataset import load_dataset, plan_dataset, synthesise
 from client_agent.synthesis.session import ModuleSession
@@ -44,6 +47,7 @@ from ff_protocol.spec import FederationSpec, parse_spec
 
 FEDERATION = "recover"
 SYNTHESIS_BATCH = 50
+Report = Callable[[TrainingProgress], None]
 SHARD = SYNTHESIS_BATCH * SHARD_BATCHES
 _MEASURED_BATCHES = 2
 
@@ -88,9 +92,17 @@ def make_stage(task: Task) -> Stage:
     made, folders = [], {}
     with task.progress.task("generators", len(holdings)) as shown:
         for number, (site, label) in enumerate(holdings):
+            report = partial(_report, shown, number, task.classes[label])
             folder = folders[site, label] = task.work / "modules" / f"site-{site}-class-{label}"
             make = partial(
-                _make_module, task, preset, site, label, folder, plan.class_seconds / holders[label]
+                _make_module,
+                task,
+                preset,
+                site,
+                label,
+                folder,
+                Budget(plan.class_seconds / holders[label], task.rule.module_steps),
+                report,
             )
             made.append(keep(folder, make))
             shown.update(number + 1, task.classes[label])
@@ -186,7 +198,7 @@ def _measure(task: Task, preset: Preset) -> dict[str, Any]:
     images = np.concatenate([site.images for site in task.sites])[: 4 * MIN_IMAGES_PER_CLASS]
     trained = train_generator(
         images, preset=preset, seed=0, budget=Budget(steps=1), threads=task.settings.threads,
-        device="cpu",
+        device=task.device,
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     export_module(trained, folder / MODULE_FILE)
@@ -200,9 +212,15 @@ def _measure(task: Task, preset: Preset) -> dict[str, Any]:
 
 
 def _make_module(
-    task: Task, preset: Preset, site: int, label: int, folder: Path, seconds: float
+    task: Task,
+    preset: Preset,
+    site: int,
+    label: int,
+    folder: Path,
+    budget: Budget,
+    report: Report,
 ) -> dict[str, Any]:
-    trained = _trained(task, preset, site, label, folder, Budget(seconds, task.rule.module_steps))
+    trained = _trained(task, preset, site, label, folder, budget, report)
     export_module(trained, folder / MODULE_FILE)
     held = int((task.sites[site].labels == label).sum())
     card = _card(task, site, label, trained, held)
@@ -216,7 +234,13 @@ def _make_module(
 
 
 def _trained(
-    task: Task, preset: Preset, site: int, label: int, folder: Path, budget: Budget
+    task: Task,
+    preset: Preset,
+    site: int,
+    label: int,
+    folder: Path,
+    budget: Budget,
+    report: Report | None = None,
 ) -> TrainedGenerator:
     """Train, or return at once what a finished checkpoint holds."""
     held = task.sites[site]
@@ -226,9 +250,14 @@ def _trained(
         seed=task.seed * 10_000 + site * 100 + label,
         budget=budget,
         checkpoint=folder / "checkpoint.pt",
-        device="cpu",
+        device=task.device,
         threads=task.settings.threads,
+        on_progress=report,
     )
+
+
+def _report(shown: Shown, number: int, name: str, now: TrainingProgress) -> None:
+    shown.update(number + now.fraction, f"{name}: loss {now.loss:.4f}")
 
 
 def _admitted(folder: Path) -> AdmittedModule:
@@ -273,7 +302,7 @@ def _card(task: Task, site: int, label: int, trained: TrainedGenerator, images: 
             images=bucket(images),
             steps=trained.steps,
             seconds=round(trained.seconds),
-            device="cpu",
+            device="cpu" if trained.device == "cpu" else "cuda",
             final_loss=round(trained.loss, 6),
         ),
         # A fixed date: the digest, and with it the noise, must follow from the run alone.

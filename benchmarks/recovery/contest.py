@@ -25,6 +25,7 @@ from benchmarks.recovery.splits import divide
 from benchmarks.recovery.task import Arm, Learnt, Task
 from client_agent.classifier.evaluation import Evaluation, average, evaluate_probabilities
 from client_agent.classifier.settings import ClassifierSettings
+from client_agent.errors import DataError, TrainingError
 from client_agent.progress import SILENT, Progress
 from ff_protocol import canonical
 
@@ -49,6 +50,7 @@ class Contest:
         part: `test`, or `validation`, which leaves the test images alone.
         rule: how a budget is divided.
         preset: the generators'.
+        device: where generators are trained: cpu, cuda or auto.
         sites: number of sites where the split leaves it open.
         rounds: communication rounds of the averaging arms; None takes what the time allows.
         command: for the record.
@@ -62,6 +64,7 @@ class Contest:
     part: str = "test"
     rule: BudgetRule = DEFAULT_RULE
     preset: str = "tiny"
+    device: str = "cpu"
     sites: int | None = None
     rounds: int | None = None
     command: str = ""
@@ -72,7 +75,9 @@ class Contest:
     ) -> ResultsFile:
         """Run what the folder does not hold yet; the file is written after each run.
 
-        Arms that do not spend the budget on images are run under the longest one only.
+        Arms that do not turn seconds into images are run once, under the longest budget, at most
+        `BASELINE_SECONDS`. An arm that cannot work with these images is noted, the others go on,
+        and a rerun tries it again.
 
         Args:
             arms: names from benchmarks.arms.TITLES.
@@ -81,13 +86,15 @@ class Contest:
 
         Raises:
             UsageError: the folder holds results of other images.
-            DataError: an arm cannot work with these images.
+            StorageError: the disk refused.
         """
         results = ResultsFile(self.out, self.data.describe())
         keys = [
             Key(arm, self.split, float(budget), self.part)
             for arm in arms
-            for budget in (sorted(budgets) if arm in SPENDS_BUDGET else [max(budgets)])
+            for budget in (
+                sorted(budgets) if arm in SPENDS_BUDGET else [min(max(budgets), BASELINE_SECONDS)]
+            )
         ]
         missing = [(key, seed) for seed in seeds for key in keys if not results.has(key, seed)]
         if not missing:
@@ -98,7 +105,11 @@ class Contest:
         with self.progress.task(f"{self.data.name}, {self.split}", len(missing)) as shown:
             for number, (key, seed) in enumerate(missing):
                 shown.update(number, f"{key.arm}, seed {seed}")
-                results.add(self._run_one(key, seed, rate))
+                try:
+                    results.add(self._run_one(key, seed, rate))
+                except (DataError, TrainingError) as error:
+                    results.fail(key, seed, error.message)
+                    self.progress.note(f"{key.arm}, seed {seed}: {error.message}")
             shown.update(len(missing))
         return results
 
@@ -134,15 +145,14 @@ class Contest:
             work=self._work(seed, seconds),
             rule=self.rule,
             preset=self.preset,
+            device=self.device,
             rounds=self.rounds,
             progress=self.progress,
         )
         return Problem(task, measured)
 
     def _run_one(self, key: Key, seed: int, rate: float) -> Run:
-        spends = key.arm in SPENDS_BUDGET
-        seconds = key.budget if spends else min(key.budget, BASELINE_SECONDS)
-        problem = self.problem(seed, seconds, rate)
+        problem = self.problem(seed, key.budget, rate)
         environment = describe_environment()
         learnt, seconds, cpu_seconds = _timed(find_arm(key.arm), problem.task)
         evaluation = measure(learnt, problem)
@@ -173,6 +183,7 @@ class Contest:
             "seed": seed,
             "seconds": seconds,
             "preset": self.preset,
+            "device": self.device,
             "rule": vars(self.rule),
             "classifier": {name: repr(value) for name, value in vars(self.settings).items()},
         }

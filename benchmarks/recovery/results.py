@@ -3,6 +3,7 @@
     schema_version  1
     dataset         name, sha256, shape, class names, images a class in each part
     runs            see `Run`
+    failed          arms that could not work with the images, and why; a rerun tries them again
     summary         mean and spread over seeds, by arm, split and budget
     comparisons     `compare`
 
@@ -116,6 +117,7 @@ class ResultsFile:
         self._path = folder / FILE_NAME
         self._dataset = dataset
         self.runs: list[Run] = []
+        self.failed: list[dict[str, Any]] = []
         if not self._path.is_file():
             return
         try:
@@ -144,6 +146,11 @@ class ResultsFile:
         self.runs.append(run)
         write_atomically(self._path, canonical.dumps(self.to_dict()))
 
+    def fail(self, key: Key, seed: int, reason: str) -> None:
+        """Note that an arm could not be run, and write the file."""
+        self.failed.append({**vars(key), "seed": seed, "reason": reason})
+        write_atomically(self._path, canonical.dumps(self.to_dict()))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the file's content as JSON values."""
         from benchmarks.recovery.compare import compare
@@ -153,6 +160,7 @@ class ResultsFile:
             "schema_version": SCHEMA_VERSION,
             "dataset": self._dataset,
             "runs": [asdict(run) for run in self.runs],
+            "failed": self.failed,
             "summary": [_plain(summary) for summary in summaries],
             "comparisons": compare(summaries),
         }

@@ -37,6 +37,7 @@ class Task:
         work: folder for what is kept between arms (modules, shards).
         rule: how seconds are divided.
         preset: the generators' preset.
+        device: where generators are trained: cpu, cuda or auto.
         rounds: communication rounds of the averaging arms; None takes what the time allows.
         progress: watches.
     """
@@ -51,6 +52,7 @@ class Task:
     work: Path
     rule: BudgetRule = DEFAULT_RULE
     preset: str = "tiny"
+    device: str = "cpu"
     rounds: int | None = None
     progress: Progress = SILENT
 

@@ -45,7 +45,7 @@ def test_a_site_alone_stays_at_chance_and_the_pooled_images_do_not(tmp_path):
 
 @pytest.mark.parametrize("name", ["fedavg", "fedavg_gn", "fedprox", "scaffold", "scaffold_gn"])
 def test_averaging_learns_where_sites_hold_the_same_classes(tmp_path, name):
-    whole = quarters(160, 1)
+    whole = quarters(96, 1)
     halves = tuple(whole.take(np.arange(160)[part]) for part in (slice(80), slice(80, 160)))
     learnt, figures = evaluated(name, quarter_task(tmp_path, sites=halves, rounds=8))
     assert figures.accuracy > 0.6
@@ -66,7 +66,7 @@ def test_experts_of_one_class_multiply_to_little_and_experts_of_all_classes_to_m
     learnt, figures = evaluated("poe_local", quarter_task(tmp_path))
     assert figures.accuracy < 0.7
     assert learnt.rounds == 1
-    whole = quarters(160, 1)
+    whole = quarters(96, 1)
     halves = tuple(whole.take(np.arange(160)[part]) for part in (slice(80), slice(80, 160)))
     assert evaluated("poe_local", quarter_task(tmp_path, sites=halves))[1].accuracy > 0.9
 

@@ -43,7 +43,7 @@ def test_results_hold_every_figure_with_where_it_came_from(tmp_path):
     )
     found = stored(tmp_path)
     assert found["schema_version"] == 1
-    assert found["dataset"]["train"] == [40, 40, 40, 40]
+    assert found["dataset"]["train"] == [24, 24, 24, 24]
     assert [(run["arm"], run["seed"]) for run in found["runs"]] == [
         (arm, seed) for seed in (0, 1) for arm in ("own", "fedavg", "gaussian")
     ]
@@ -235,3 +235,12 @@ def test_classifiers_answer_for_all_classes_even_those_they_do_not_know(tmp_path
     assert answered.shape == (40, 4)
     assert answered[:, held].sum(axis=1) == pytest.approx(np.ones(40), abs=1e-5)
     assert (np.delete(answered, held, axis=1) == 0).all()
+
+
+def test_an_arm_that_cannot_work_with_the_images_does_not_stop_the_others(tmp_path):
+    data = quarter_data(train=40)  # ten a class: too few for a generator
+    results = contest(tmp_path, data=data, split="silos").run(["ff", "own"], [0], [3.0])
+    assert [run.arm for run in results.runs] == ["own"]
+    (failure,) = stored(tmp_path)["failed"]
+    assert failure["arm"] == "ff"
+    assert "two are the least" in failure["reason"]
