@@ -10,7 +10,7 @@ pytest.importorskip("monai")
 pytest.importorskip("sklearn")
 pytest.importorskip("onnxruntime")
 
-from benchmarks.arms import BY_DEFAULT, TITLES, find_arm, modules, one_shot  # noqa: E402
+from benchmarks.arms import BY_DEFAULT, TITLES, federated, find_arm, modules, one_shot  # noqa: E402
 from benchmarks.arms.classifiers import ensemble, product  # noqa: E402
 from benchmarks.arms.ddpm import DdpmRecipe, train_ddpm  # noqa: E402
 from benchmarks.arms.gaussian import fit_gaussian  # noqa: E402
@@ -43,10 +43,10 @@ def test_a_site_alone_stays_at_chance_and_the_pooled_images_do_not(tmp_path):
     assert evaluated("centralised_ensemble", quarter_task(tmp_path))[1].accuracy > 0.9
 
 
-@pytest.mark.parametrize("name", ["fedavg", "fedavg_gn", "fedprox", "scaffold", "scaffold_gn"])
+@pytest.mark.parametrize("name", ["fedavg_gn", "fedprox", "scaffold", "scaffold_gn"])
 def test_averaging_learns_where_sites_hold_the_same_classes(tmp_path, name):
-    whole = quarters(96, 1)
-    halves = tuple(whole.take(np.arange(160)[part]) for part in (slice(80), slice(80, 160)))
+    whole = quarters(160, 1)
+    halves = tuple(whole.take(np.arange(part, part + 80)) for part in (0, 80))
     learnt, figures = evaluated(name, quarter_task(tmp_path, sites=halves, rounds=8))
     assert figures.accuracy > 0.6
     assert learnt.rounds == 8
@@ -54,7 +54,8 @@ def test_averaging_learns_where_sites_hold_the_same_classes(tmp_path, name):
     assert learnt.details["best_round"] >= 1
 
 
-def test_the_grid_is_decided_on_validation_and_a_round_is_kept(tmp_path):
+def test_the_grid_is_decided_on_validation_and_a_round_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(federated, "local_epochs_for", lambda sizes: 1)
     learnt, _ = evaluated("fedprox", quarter_task(tmp_path, split="two", rounds=20))
     tried = learnt.details["tried"]
     assert len(tried) == 3
@@ -66,8 +67,8 @@ def test_experts_of_one_class_multiply_to_little_and_experts_of_all_classes_to_m
     learnt, figures = evaluated("poe_local", quarter_task(tmp_path))
     assert figures.accuracy < 0.7
     assert learnt.rounds == 1
-    whole = quarters(96, 1)
-    halves = tuple(whole.take(np.arange(160)[part]) for part in (slice(80), slice(80, 160)))
+    whole = quarters(160, 1)
+    halves = tuple(whole.take(np.arange(part, part + 80)) for part in (0, 80))
     assert evaluated("poe_local", quarter_task(tmp_path, sites=halves))[1].accuracy > 0.9
 
 
@@ -125,7 +126,7 @@ def test_the_stock_recipe_trains_and_samples_within_bounds(monkeypatch, tmp_path
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory):
     """The three arms of Federated Factory on one work folder, in the order of the table."""
-    rule = replace(FEW_SAMPLES, module_steps=60)
+    rule = replace(FEW_SAMPLES, module_steps=40)
     task = quarter_task(tmp_path_factory.mktemp("factory"), seconds=300.0, rule=rule)
     return task, {name: evaluated(name, task) for name in ("ff", "ff_mixed", "ff_poe")}
 
