@@ -4,7 +4,7 @@
 classifier to tell real from synthetic: only its own class would be real, and every real image
 later would be called that class. Replacing a part of the class does not help, since "looks real"
 would still mean "is my class". So no real image enters as it is: the site draws each anew with its
-own generator (`modules.rerender`), which keeps what is in the image and takes its texture away.
+own generator (`rerendering`), which keeps what is in the image and takes its texture away.
 Every image in the set then carries a generator's marks, those of the own class included. Half of
 the own class is replaced so; the number of images a class stays equal. Whether it worked is
 measured: `own_pull` is the share of validation images of other classes that the sites' classifiers
@@ -23,7 +23,8 @@ from safetensors.torch import save as save_tensors
 
 from benchmarks.arms.classifiers import Classifier, product, train_classifier
 from benchmarks.arms.keeping import Work, keep, total
-from benchmarks.arms.modules import Stage, make_stage, rerender
+from benchmarks.arms.modules import Stage, make_stage
+from benchmarks.arms.rerendering import rerender
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Learnt, Predictor, Task
 from client_agent.classifier.network import build_network

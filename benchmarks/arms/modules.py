@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from benchmarks.arms.keeping import Work, keep, total
 from benchmarks.recovery.budget import Plan, make_plan
@@ -25,7 +23,6 @@ from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Task
 from client_agent.errors import DataError
 from client_agent.generator.presets import Preset, preset_for
-from client_agent.generator.sampler import sample, solver_table
 from client_agent.generator.training import (
     MIN_IMAGES_PER_CLASS,
     Budget,
@@ -134,39 +131,6 @@ def make_stage(task: Task) -> Stage:
     )
 
 
-def rerender(task: Task, site: int, label: int, count: int, folder: Path) -> NDArray[np.uint8]:
-    """Return up to `count` of a site's real images as its own generator draws them.
-
-    Each is noised to the level sigma_data, where signal and noise are alike, and brought back by
-    the module's sampler from there: what is in the image stays, its texture becomes that of a
-    synthetic image. Half of the sampler's steps suffice from there.
-
-    Args:
-        task: for the images and the seed.
-        site, label: which class of which site.
-        count: how many are wanted.
-        folder: of its module.
-    """
-    held = task.sites[site]
-    images = held.images[held.labels == label]
-    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([task.seed, site, label])))
-    chosen = images[random.permutation(len(images))[:count]]
-    preset = preset_for(task.preset, task.image_size, task.channels)
-    # Its checkpoint is past a budget of one step: it comes back as it is.
-    trained = _trained(task, preset, site, label, folder, Budget(steps=1))
-    steps = max(4, -(-preset.sampler_steps // 2))
-    level = max(trained.sigma_data, 4 * preset.sigma_min)
-    table = solver_table(steps, preset.sigma_min, level, preset.rho, trained.sigma_data)
-    parts = []
-    for start in range(0, len(chosen), SYNTHESIS_BATCH):
-        batch = torch.from_numpy(chosen[start : start + SYNTHESIS_BATCH]).permute(0, 3, 1, 2)
-        centred = batch.float() / 127.5 - 1 - trained.mean_image
-        noise = torch.from_numpy(random.standard_normal(centred.shape, dtype=np.float32))
-        drawn = sample(trained.network, table, trained.mean_image, noise + centred / table.start)
-        parts.append((drawn * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
-    return np.concatenate(parts)
-
-
 def _able(task: Task) -> tuple[list[tuple[int, int]], list[dict[str, Any]]]:
     """Part the holdings into those with images enough for a generator and the rest."""
     able, left_out = [], []
@@ -220,7 +184,7 @@ def _make_module(
     budget: Budget,
     report: Report,
 ) -> dict[str, Any]:
-    trained = _trained(task, preset, site, label, folder, budget, report)
+    trained = trained_module(task, preset, site, label, folder, budget, report)
     export_module(trained, folder / MODULE_FILE)
     held = int((task.sites[site].labels == label).sum())
     card = _card(task, site, label, trained, held)
@@ -233,7 +197,7 @@ def _make_module(
     }
 
 
-def _trained(
+def trained_module(
     task: Task,
     preset: Preset,
     site: int,
@@ -242,7 +206,7 @@ def _trained(
     budget: Budget,
     report: Report | None = None,
 ) -> TrainedGenerator:
-    """Train, or return at once what a finished checkpoint holds."""
+    """Train the generator of a class of a site, or return at once what its checkpoint holds."""
     held = task.sites[site]
     return train_generator(
         held.images[held.labels == label],

@@ -126,8 +126,8 @@ def test_the_stock_recipe_trains_and_samples_within_bounds(monkeypatch, tmp_path
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory):
     """The three arms of Federated Factory on one work folder, in the order of the table."""
-    rule = replace(FEW_SAMPLES, module_steps=40)
-    task = quarter_task(tmp_path_factory.mktemp("factory"), seconds=300.0, rule=rule)
+    rule = replace(FEW_SAMPLES, module_steps=25)
+    task = quarter_task(tmp_path_factory.mktemp("factory"), seconds=1200.0, rule=rule)
     return task, {name: evaluated(name, task) for name in ("ff", "ff_mixed", "ff_poe")}
 
 
