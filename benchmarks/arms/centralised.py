@@ -15,7 +15,9 @@ def centralised(task: Task, *, members: int) -> Learnt:
     )
     seconds = task.seconds / members
     trained = [
-        train_classifier(task, pooled, seconds, seed=task.seed + 1000 * member).predictor(task)
+        train_classifier(task, pooled, seconds, seed=task.seed + 1000 * member)
         for member in range(members)
     ]
-    return Learnt((ensemble(trained) if members > 1 else trained[0],))
+    predictors = [classifier.predictor(task) for classifier in trained]
+    common = ensemble(predictors) if members > 1 else predictors[0]
+    return Learnt((common,), details=trained[0].describe())

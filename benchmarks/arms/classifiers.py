@@ -29,10 +29,23 @@ FEWEST_IMAGES = 2
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained network and the labels of its outputs; no network where one class is the answer."""
+    """A trained network and the labels of its outputs; no network where one class is the answer.
+
+    Attributes:
+        network: or None.
+        known: labels of its outputs.
+        epochs: passes that it was given time for.
+        recipe_epochs: passes that the recipe would have made.
+    """
 
     network: ClassifierNetwork | None
     known: tuple[int, ...]
+    epochs: int = 0
+    recipe_epochs: int = 0
+
+    def describe(self) -> dict[str, int]:
+        """Return the passes as JSON values: whether the clock cut the recipe short."""
+        return {"epochs": self.epochs, "recipe_epochs": self.recipe_epochs}
 
     def predictor(self, task: Task) -> Predictor:
         """Return what it says of all of the task's classes."""
@@ -68,7 +81,8 @@ def train_classifier(
             settings=settings,
             on_progress=lambda now: shown.update(now.fraction, f"loss {now.loss:.4f}"),
         )
-    return Classifier(fitted.network, known)
+    recipe_epochs = task.settings.epochs_for(len(data.images))
+    return Classifier(fitted.network, known, fitted.epochs, recipe_epochs)
 
 
 def train_all_outputs(task: Task, data: Labelled, seconds: float, stream: int) -> ClassifierNetwork:

@@ -99,11 +99,12 @@ def train_ddpm(
     validation: NDArray[np.uint8],
     *,
     seconds: float,
+    steps: int | None = None,
     seed: int,
     threads: int,
     recipe: DdpmRecipe = STOCK,
 ) -> DdpmGenerator:
-    """Train for about `seconds`: the speed of the first steps decides how many there are.
+    """Train for about `seconds`, at most `steps`: the speed of the first steps decides how many.
 
     `validation` is not looked at: the example does not choose.
     """
@@ -148,12 +149,12 @@ def train_ddpm(
         rate = _TIMED_STEPS / (time.monotonic() - started)
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate
-        steps = max(1, math.floor(seconds * rate) - _TIMED_STEPS)
+        planned = max(1, min(math.floor(seconds * rate), steps or 10**9) - _TIMED_STEPS)
         schedule = get_cosine_schedule_with_warmup(
-            optimiser, min(recipe.warmup, max(1, steps // 10)), steps
+            optimiser, min(recipe.warmup, max(1, planned // 10)), planned
         )
         done = 0
-        while done < steps and time.monotonic() - started < seconds:
+        while done < planned and time.monotonic() - started < seconds:
             take_step()
             schedule.step()
             done += 1

@@ -41,7 +41,7 @@ def synthetic_only(task: Task) -> Learnt:
     stage = make_stage(task)
     left = (1 - task.rule.reserve / 2) * task.seconds - stage.work.seconds
     classifier = train_classifier(task, stage.synthetic, left)
-    return _learnt(stage, [classifier.predictor(task)], stage.work, {})
+    return _learnt(stage, [classifier.predictor(task)], stage.work, classifier.describe())
 
 
 def mixed(task: Task) -> Learnt:

@@ -60,10 +60,11 @@ def fit_gaussian(
     validation: NDArray[np.uint8],
     *,
     seconds: float = 0.0,
+    steps: int | None = None,
     seed: int = 0,
     threads: int = 1,
 ) -> Gaussian:
-    """Fit by maximum likelihood; `seconds`, `seed` and `threads` are not needed.
+    """Fit by maximum likelihood; `seconds`, `steps`, `seed` and `threads` are not needed.
 
     Without validation images half of the class chooses the components for the other half; a class
     of one image is that image and rounding noise.

@@ -37,10 +37,14 @@ class Family(Protocol):
         validation: NDArray[np.uint8],
         *,
         seconds: float,
+        steps: int | None,
         seed: int,
         threads: int,
     ) -> Generator:
-        """Train on one class of one site; `validation` are images of that class, maybe none."""
+        """Train on one class of one site until `seconds` or `steps` are used up.
+
+        `validation` are images of that class, maybe none.
+        """
 
 
 def find_family(name: str) -> Family:
@@ -84,6 +88,7 @@ def from_generators(task: Task, *, family: str) -> Learnt:
                 held.images[held.labels == label],
                 task.validation.images[task.validation.labels == label],
                 seconds=plan.class_seconds / holders[label],
+                steps=task.rule.module_steps,
                 seed=_seed(task.seed, number),
                 threads=task.settings.threads,
             )
@@ -98,12 +103,13 @@ def from_generators(task: Task, *, family: str) -> Learnt:
             shown.update(number + 1, task.classes[label])
     synthetic = Labelled(np.concatenate(images), np.concatenate(labels))
     left = task.seconds - (time.monotonic() - started)
-    predictor = train_classifier(task, synthetic, left).predictor(task)
+    classifier = train_classifier(task, synthetic, left)
     return Learnt(
-        (predictor,),
+        (classifier.predictor(task),),
         bytes_per_site=travelled,
         rounds=1,
         details={
+            **classifier.describe(),
             "modules": len(holdings),
             "module_seconds": round(plan.class_seconds * len(holders) / len(holdings), 1),
             "samples": np.bincount(synthetic.labels, minlength=len(task.classes)).tolist(),

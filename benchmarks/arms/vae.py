@@ -105,12 +105,14 @@ def train_vae(
     validation: NDArray[np.uint8],
     *,
     seconds: float,
+    steps: int | None = None,
     seed: int,
     threads: int,
 ) -> VaeGenerator:
-    """Train for `seconds`; keep the weights with the best bound on the validation images, if any.
+    """Train until `seconds` or `steps` are used up.
 
-    The step size falls linearly to 0 over the time.
+    The step size falls linearly to 0. Where there are validation images, the weights with the best
+    bound on them are kept.
     """
     torch.set_num_threads(threads)
     data = _signed(images)
@@ -121,16 +123,21 @@ def train_vae(
         optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
         best, best_loss = copy.deepcopy(network), float("inf")
         started, step = time.monotonic(), 0
-        while (used := (time.monotonic() - started) / seconds) < 1 or step < _LEAST_STEPS:
+
+        def used() -> float:
+            share = (time.monotonic() - started) / seconds
+            return share if steps is None else max(share, step / steps)
+
+        while used() < 1 or step < _LEAST_STEPS:
             for group in optimiser.param_groups:
-                group["lr"] = LEARNING_RATE * max(1 - used, 0.01)
+                group["lr"] = LEARNING_RATE * max(1 - used(), 0.01)
             loss = network.loss(data[torch.randint(len(data), (BATCH,))])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             step += 1
-            if len(held_out) and step % CHECK_EVERY == 0:
+            if len(held_out) and (step % CHECK_EVERY == 0 or used() >= 1):
                 with torch.no_grad():
                     value = float(network.loss(held_out))
                 if value < best_loss:
