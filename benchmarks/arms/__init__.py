@@ -1,8 +1,10 @@
 """The arms of the comparison: each learns from a `Task` and never sees a test image."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-from benchmarks.recovery.task import Arm
+if TYPE_CHECKING:
+    from benchmarks.recovery.task import Arm
 
 TITLES = {
     "own": "each site alone",
@@ -29,7 +31,7 @@ SPENDS_BUDGET = frozenset({"vae", "ddpm", "ff", "ff_mixed", "ff_poe"})
 """Arms that turn more seconds into better images: `--curve` repeats these alone."""
 
 
-def find_arm(name: str) -> Arm:
+def find_arm(name: str) -> "Arm":
     """Return the arm `name`, one of `TITLES`."""
     if name in ("own", "poe_local"):
         from benchmarks.arms import local

@@ -211,7 +211,7 @@ def trained_module(
     return train_generator(
         held.images[held.labels == label],
         preset=preset,
-        seed=task.seed * 10_000 + site * 100 + label,
+        seed=task.seed * 1_000_000 + site * 1000 + label,
         budget=budget,
         checkpoint=folder / "checkpoint.pt",
         device=task.device,

@@ -1,7 +1,10 @@
 """The comparison's frame: results.json, going on when interrupted, the untouched test set."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,8 @@ from benchmarks.recovery.contest import Contest
 from benchmarks.recovery.data import Labelled
 from client_agent.errors import UsageError
 from tests.recovery import FEW_SAMPLES, QUICK, RATE, quarter_data
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -245,3 +250,11 @@ def test_an_arm_that_cannot_work_with_the_images_does_not_stop_the_others(tmp_pa
     (failure,) = stored(tmp_path)["failed"]
     assert failure["arm"] == "ff"
     assert "two are the least" in failure["reason"]
+
+
+@pytest.mark.parametrize("words", [["-m", "benchmarks", "recover"], ["benchmarks/recover.py"]])
+def test_the_command_is_reached_in_either_way(words):
+    command = [sys.executable, *words, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--curve" in done.stdout
