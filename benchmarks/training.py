@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.images import one_class_sets
+from client_agent.generator.gaussian import fit_gaussian
 from client_agent.generator.presets import Preset, preset_for
 from client_agent.generator.run import Run
 from client_agent.generator.training import Budget, TrainingProgress, train_generator
@@ -58,7 +59,7 @@ def _images_per_second(images: np.ndarray, preset: Preset, seconds: float) -> fl
 
 def _step_flops(images: np.ndarray, preset: Preset) -> int:
     data = torch.tensor(images).permute(0, 3, 1, 2)
-    run = Run(preset, torch.device("cpu"), torch.zeros(data.shape[1:]), 0.5, seed=0)
+    run = Run(preset, torch.device("cpu"), fit_gaussian(data), seed=0)
     with FlopCounterMode(display=False) as counter:
         run.take_step(data, 0.0)
     return int(counter.get_total_flops())
