@@ -84,7 +84,7 @@ def test_a_product_is_the_normalised_geometric_mean_and_an_ensemble_the_mean():
 
 @pytest.mark.parametrize("name", ["gaussian", "vae"])
 def test_one_shot_rivals_recover_easy_classes(tmp_path, name):
-    rule = replace(FEW_SAMPLES, module_steps=80)
+    rule = replace(FEW_SAMPLES, module_steps=40)
     learnt, figures = evaluated(name, quarter_task(tmp_path, seconds=600.0, rule=rule))
     assert figures.accuracy > 0.7
     assert learnt.rounds == 1
