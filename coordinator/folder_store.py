@@ -9,10 +9,11 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from coordinator.errors import StoreError
+from coordinator.store import Held
 from ff_protocol.files import StorageError, storage_error, sync_folder
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]*(?:/[a-z0-9][a-z0-9-]*)*(?:\.[a-z0-9]+)?", re.ASCII)
@@ -62,24 +63,49 @@ class FolderStore:
         except OSError as error:
             raise StoreError(f"cannot read {key}: {error.strerror}") from error
 
-    def size(self, key: str) -> int | None:
-        """Return an object's size in bytes, None if there is none."""
+    def held(self, key: str) -> Held | None:
+        """Return an object's size and time, None if there is none."""
         try:
-            return self._path(key).stat().st_size
+            status = self._path(key).stat()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError(f"cannot read {key}: {error.strerror}") from error
+        return Held(status.st_size, status.st_mtime)
 
-    def list(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below `prefix`, in order."""
+    def held_many(self, keys: Iterable[str]) -> dict[str, Held | None]:
+        """Do `held` for many keys."""
+        return {key: self.held(key) for key in keys}
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Held]]:
+        """Yield the objects below `prefix`, in the order of their keys."""
         base = self._path(prefix.rstrip("/"))
         if not base.is_dir():
             return
         for folder, names, files in os.walk(base):
             names.sort()
             for name in sorted(files):
-                yield str((Path(folder) / name).relative_to(self._folder))
+                key = str((Path(folder) / name).relative_to(self._folder))
+                held = self.held(key)
+                if held is not None:
+                    yield key, held
+
+    def refresh(self, key: str) -> bool:
+        """Set an object's time to now; False if there is none."""
+        try:
+            os.utime(self._path(key))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"cannot refresh {key}: {error.strerror}") from error
+        return True
+
+    def delete(self, key: str) -> None:
+        """Delete an object; no matter if there is none."""
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot delete {key}: {error.strerror}") from error
 
     def remove_abandoned(self) -> None:
         """Remove what writers that were killed left behind more than a day ago."""

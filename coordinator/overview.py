@@ -1,15 +1,26 @@
 """What an operator asks first: who has joined, how much is there, what expires when."""
 
+import datetime as dt
+from dataclasses import asdict
 from typing import Any
 
 from coordinator.home import CoordinatorHome
-from coordinator.store import ENROLMENTS, PUBLICATIONS, REVOCATIONS, open_store
+from coordinator.membership import expulsions
+from coordinator.store import (
+    CHUNKS,
+    COLLECTION_KEY,
+    ENROLMENTS,
+    PUBLICATIONS,
+    REVOCATIONS,
+    list_keys,
+    open_store,
+)
 from ff_protocol import canonical
 from ff_protocol.clock import timestamp
 from ff_protocol.limits import KIB
 
 
-def overview(home: CoordinatorHome) -> dict[str, Any]:
+def overview(home: CoordinatorHome, now: dt.datetime) -> dict[str, Any]:
     """Read home and store.
 
     Raises:
@@ -17,19 +28,27 @@ def overview(home: CoordinatorHome) -> dict[str, Any]:
         StoreError: the store cannot be read.
     """
     settings, store = home.settings(), open_store(home)
-    records = (store.get(key) for key in store.list(ENROLMENTS))
+    records = (store.get(key) for key in list_keys(store, ENROLMENTS))
     sites = {
         str(canonical.loads(record, max_bytes=KIB, what="enrolment record")["site"])
         for record in records
         if record is not None
     }
+    until = home.credential("server").leaf.not_valid_after_utc
+    sizes = [held.size for _, held in store.scan(CHUNKS)]
     return {
         "federation": settings.federation_id,
         "name": settings.name,
         "fingerprint": home.trust().fingerprint,
         "hosts": list(settings.hosts),
-        "server_certificate_until": timestamp(home.credential("server").leaf.not_valid_after_utc),
+        "store": settings.store or str(home.store_folder),
+        "server_certificate_until": timestamp(until),
+        "server_certificate_days": (until - now).days,
         "sites": sorted(sites),
-        "publications": sum(1 for _ in store.list(PUBLICATIONS)),
-        "revocations": sum(1 for _ in store.list(REVOCATIONS)),
+        "expelled": [asdict(expulsion) for expulsion in expulsions(store)],
+        "publications": sum(1 for _ in list_keys(store, PUBLICATIONS)),
+        "revocations": sum(1 for _ in list_keys(store, REVOCATIONS)),
+        "chunks": len(sizes),
+        "chunk_bytes": sum(sizes),
+        "collection_running": store.held(COLLECTION_KEY) is not None,
     }

@@ -7,7 +7,7 @@ import grpc
 from cryptography import x509
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
-from coordinator.answering import answering
+from coordinator.calls import Calls
 from coordinator.chunk_store import ChunkStore, check_digests
 from coordinator.identity import Peer, verified_peer
 from coordinator.rules import check_speaker
@@ -26,8 +26,13 @@ class RelayService(relay_pb2_grpc.RelayServicer):
     """Answers sites; every call verifies the peer's certificate."""
 
     def __init__(
-        self, store: Store, trust: TrustRoot, intermediates: tuple[x509.Certificate, ...]
+        self,
+        store: Store,
+        trust: TrustRoot,
+        intermediates: tuple[x509.Certificate, ...],
+        calls: Calls,
     ) -> None:
+        self._calls = calls
         self._trust = trust
         self._intermediates = intermediates
         self._chunks = ChunkStore(store)
@@ -37,7 +42,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.GetFederationRequest, context: grpc.ServicerContext
     ) -> relay_pb2.GetFederationResponse:
         """Return the signed federation spec and the server's clock."""
-        with answering(context, "GetFederation") as record:
+        with self._calls.answering(context, "GetFederation") as record:
             record.caller(self._peer(context))
             return relay_pb2.GetFederationResponse(
                 spec_envelope=self._book.spec()[0],
@@ -49,7 +54,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.FindMissingChunksRequest, context: grpc.ServicerContext
     ) -> relay_pb2.FindMissingChunksResponse:
         """Return those of the chunks asked for that the store lacks."""
-        with answering(context, "FindMissingChunks") as record:
+        with self._calls.answering(context, "FindMissingChunks") as record:
             record.caller(self._peer(context))
             digests = check_digests(request.sha256)
             return relay_pb2.FindMissingChunksResponse(sha256=self._chunks.missing(digests))
@@ -58,7 +63,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request_iterator: Iterator[relay_pb2.Chunk], context: grpc.ServicerContext
     ) -> Iterator[relay_pb2.ChunkAcknowledgement]:
         """Store chunks; acknowledge each as soon as it is durable."""
-        with answering(context, "PutChunks") as record:
+        with self._calls.answering(context, "PutChunks") as record:
             record.caller(self._peer(context))
             for chunk in request_iterator:
                 self._chunks.put(chunk.sha256, chunk.data)
@@ -69,7 +74,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.PublishRequest, context: grpc.ServicerContext
     ) -> relay_pb2.PublishResponse:
         """Check a signed statement and make it visible."""
-        with answering(context, "Publish") as record:
+        with self._calls.answering(context, "Publish") as record:
             peer = record.caller(self._peer(context))
             record.received = len(request.envelope)
             already = self._publish(request.envelope, peer)
@@ -79,7 +84,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.ListStatementsRequest, context: grpc.ServicerContext
     ) -> Iterator[relay_pb2.SignedStatement]:
         """Stream the statements that the caller does not know."""
-        with answering(context, "ListStatements") as record:
+        with self._calls.answering(context, "ListStatements") as record:
             record.caller(self._peer(context))
             known = {digest.hex() for digest in request.known}
             for envelope in self._book.unknown_to(known):
@@ -90,7 +95,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.GetChunksRequest, context: grpc.ServicerContext
     ) -> Iterator[relay_pb2.Chunk]:
         """Stream chunks in the order asked for; one is in memory at a time."""
-        with answering(context, "GetChunks") as record:
+        with self._calls.answering(context, "GetChunks") as record:
             record.caller(self._peer(context))
             for digest in check_digests(request.sha256):
                 chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))

@@ -8,7 +8,7 @@ import pytest
 from coordinator.errors import StoreError, UsageError
 from coordinator.folder_store import FolderStore
 from coordinator.object_store import ObjectStore
-from coordinator.store import chunk_key, open_url, publication_key, revocations_prefix
+from coordinator.store import chunk_key, list_keys, open_url, publication_key, revocations_prefix
 from ff_protocol.errors import MalformedError
 
 DIGEST = "ab" * 32
@@ -21,10 +21,10 @@ class StoreContract(ABC):
 
     def test_what_was_put_is_there(self, store):
         assert store.get("spec.dsse") is None
-        assert store.size("spec.dsse") is None
+        assert store.held("spec.dsse") is None
         assert store.put_if_absent("spec.dsse", b"spec")
         assert store.get("spec.dsse") == b"spec"
-        assert store.size("spec.dsse") == 4
+        assert store.held("spec.dsse").size == 4
 
     def test_nothing_is_ever_replaced(self, store):
         assert store.put_if_absent(chunk_key(DIGEST), b"first")
@@ -50,18 +50,18 @@ class StoreContract(ABC):
         for issuer, sequence in (("b", 2), ("a", 10), ("b", 1), ("a", 9)):
             store.put_if_absent(f"revocations/{issuer}/{sequence:08d}.dsse", b"x")
         store.put_if_absent(publication_key(DIGEST), b"x")
-        assert list(store.list("revocations/")) == [
+        assert list(list_keys(store, "revocations/")) == [
             "revocations/a/00000009.dsse",
             "revocations/a/00000010.dsse",
             "revocations/b/00000001.dsse",
             "revocations/b/00000002.dsse",
         ]
-        assert list(store.list(revocations_prefix("a"))) == list(store.list("revocations/"))[:2]
-        assert list(store.list("enrolments/")) == []
+        assert len(list(list_keys(store, revocations_prefix("a")))) == 2
+        assert list(list_keys(store, "enrolments/")) == []
 
     def test_an_issuer_is_not_a_prefix_of_another(self, store):
         store.put_if_absent("revocations/st-anna/00000001.dsse", b"x")
-        assert list(store.list(revocations_prefix("st"))) == []
+        assert list(list_keys(store, revocations_prefix("st"))) == []
 
 
 class TestMemory(StoreContract):
