@@ -45,9 +45,9 @@ class ChunkStore:
         key = chunk_key(digest.hex())
         while not self._store.put_if_absent(key, data):
             held = self._store.held(key)
-            young = held is not None and self._clock() - held.modified < PUT_AGAIN_SECONDS
-            if young or self._store.refresh(key):
-                check_not_condemned(self._store, (digest.hex(),))
+            if held is not None and self._clock() - held.modified < PUT_AGAIN_SECONDS:
+                return
+            if self._secured(key, digest):
                 return
 
     def get(self, digest: bytes) -> bytes:
@@ -69,16 +69,24 @@ class ChunkStore:
         """
         keys = {digest: chunk_key(digest.hex()) for digest in digests}
         answers = self._store.held_many(keys.values())
-        missing, here = [], []
+        missing = []
         for digest, key in keys.items():
             held = answers[key]
             old = held is not None and self._clock() - held.modified > FOUND_SECONDS
-            if held is None or (old and not self._store.refresh(key)):
+            if held is None or (old and not self._secured(key, digest)):
                 missing.append(digest)
-            else:
-                here.append(digest.hex())
-        check_not_condemned(self._store, here)
         return missing
+
+    def _secured(self, key: str, digest: bytes) -> bool:
+        """Set the chunk's time to now and make sure that no collection is past looking at it.
+
+        The last question is for a collection that has deleted it and taken its mark away between
+        our two steps.
+        """
+        if not self._store.refresh(key):
+            return False
+        check_not_condemned(self._store, (digest.hex(),))
+        return self._store.held(key) is not None
 
 
 def check_digests(digests: Iterable[bytes]) -> list[bytes]:

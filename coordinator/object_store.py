@@ -5,6 +5,7 @@ are in no settings file and no log: for S3 the AWS_* environment, a web identity
 role (obstore), else the shared credentials file (coordinator.aws_profile).
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -50,6 +51,9 @@ class ObjectStore:
             options = {"retry_config": _RETRY, "client_options": _CLIENT}
         if parts.scheme in _S3_SCHEMES:
             options["config"] = profile_settings()
+            # Explicit client options make obstore ignore this variable of its own.
+            if os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true":
+                options["client_options"] = {**_CLIENT, "allow_http": True}
         try:
             return cls(obstore.store.from_url(url, **options))
         except (BaseError, ValueError) as error:
