@@ -138,10 +138,10 @@ class Collection:
         for digest, _ in self._candidates(time.time()):
             batch.append(digest)
             if len(batch) == BATCH:
-                self._collect(batch)
+                self.delete_unneeded(batch)
                 batch = []
         if batch:
-            self._collect(batch)
+            self.delete_unneeded(batch)
         self._remove_intents(time.time())
         return self._result
 
@@ -158,7 +158,12 @@ class Collection:
         grace = self._revoked_grace if digest in self._roots.revoked else self._grace
         return now - held.modified > grace
 
-    def _collect(self, batch: list[str]) -> None:
+    def delete_unneeded(self, batch: list[str]) -> None:
+        """Delete those of a batch of chunks that nobody needs, whatever is in the batch.
+
+        Raises:
+            BusyError: another collection runs, or this one was held up.
+        """
         # Whatever ends this early leaves the mark: a deletion may still be on its way to the store.
         wall, monotonic = time.time(), time.monotonic()
         now = self._put_mark(CollectionMark(secrets.token_hex(8), frozenset(batch)))
