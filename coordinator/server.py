@@ -133,13 +133,15 @@ class Server:
     def stop(self, grace: float) -> bool:
         """Refuse new calls, let running ones end within `grace` seconds; True if they did.
 
-        Meanwhile health checks are answered with NOT_SERVING, for load balancers.
+        Whoever watches the health is told NOT_SERVING. The port closes at once, so that a load
+        balancer turns elsewhere; clients are told to go (GOAWAY) and keep what is running.
         """
         self.metrics.draining.set(1)
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._server.stop(grace)
         finished = self._calls.drain(grace)
-        # A call has ended for us before its last bytes have left.
-        self._server.stop(FLUSH_SECONDS).wait()
+        # A call has ended for us before its last bytes have left; and lasting calls remain.
+        self._server.stop(min(grace, FLUSH_SECONDS)).wait()
         self._calls.close()
         return finished
 
