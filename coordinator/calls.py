@@ -104,6 +104,9 @@ class Calls:
         try:
             self._begin(record)
             yield record
+            # To whoever reads its stream a call that was cancelled may look as if it had ended.
+            if record.ended_because is not None or not context.is_active():
+                outcome = "CANCELLED"
         except GeneratorExit:
             outcome = "CANCELLED"
             raise

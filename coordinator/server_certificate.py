@@ -4,6 +4,7 @@ gRPC asks before every handshake; running connections stay as they are. So a cer
 hand, by `serve` itself or by another replica over the same home needs no restart.
 """
 
+import contextlib
 import datetime as dt
 import logging
 import threading
@@ -37,6 +38,7 @@ class ServerCertificate:
         renew_server_certificate(home, utc_now())
         self._stamp = self._read_stamp()
         self._current = self._load()
+        self._given = self._current  # what gRPC shows, which asks only in a handshake
 
     def credentials(self) -> Any:
         """Return gRPC's server credentials: both sides authenticated, certificate exchangeable."""
@@ -74,10 +76,13 @@ class ServerCertificate:
 
     def _fetch(self) -> Any:
         # Exceptions would close the connection that is being opened.
-        try:
-            return self._configuration() if self.reload() else None
-        except OSError:
-            return None
+        with contextlib.suppress(OSError):
+            self.reload()
+        with self._lock:
+            if self._current is self._given:
+                return None
+            self._given = self._current
+            return self._configuration()
 
     def _configuration(self) -> Any:
         pair = key_to_pem(self._current.key), chain_to_pem(self._current.chain)
