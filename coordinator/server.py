@@ -5,8 +5,8 @@ be killed at any time.
 """
 
 import logging
+import queue
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -104,22 +104,20 @@ class Server:
             started: called with the endpoint once calls are accepted.
             grace: seconds that running calls have when the server is told to stop.
         """
-        woken, stopping, reload = threading.Event(), threading.Event(), threading.Event()
+        # An Event may not be set in a handler: its lock may be held by the code interrupted.
+        signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
         def on_signal(signum: int, frame: FrameType | None) -> None:
-            (reload if signum == signal.SIGHUP else stopping).set()
-            woken.set()
+            signals.put(signum)
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, on_signal)
         self.start()
         started(self.endpoint)
-        while not stopping.is_set():
-            if not woken.wait(HOUSEKEEPING_SECONDS):
+        while (received := _next_signal(signals)) in (None, signal.SIGHUP):
+            if received is None:
                 self._keep_house()
-            woken.clear()
-            if reload.is_set():
-                reload.clear()
+            else:
                 self.reload()
         LOG.info("draining")
         finished = self.stop(grace)
@@ -171,3 +169,11 @@ class Server:
                 hint="choose another with --listen HOST:PORT (port 0 takes a free one)",
             ) from error
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _next_signal(signals: "queue.SimpleQueue[int]") -> int | None:
+    """Return the next signal, None when it is time to keep house."""
+    try:
+        return signals.get(timeout=HOUSEKEEPING_SECONDS)
+    except queue.Empty:
+        return None
