@@ -41,7 +41,7 @@ class FolderStore:
             self._make_folder(temporary.parent)
             self._make_folder(path.parent)
             try:
-                _write(temporary, data)
+                self._write(temporary, data)
                 # link, unlike rename, fails where the name is taken.
                 os.link(temporary, path)
                 created = True
@@ -113,6 +113,14 @@ class FolderStore:
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink(missing_ok=True)
 
+    def _write(self, path: Path, data: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as stream:
+            view = memoryview(data)
+            while view:
+                view = view[stream.write(view) :]
+            os.fsync(stream.fileno())
+
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise StoreError(f"not a key of this store: {key[:120]!r}")
@@ -124,15 +132,6 @@ class FolderStore:
         self._make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(folder.parent)
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as stream:
-        view = memoryview(data)
-        while view:
-            view = view[stream.write(view) :]
-        os.fsync(stream.fileno())
 
 
 def _store_error(error: OSError, path: Path) -> StoreError:

@@ -17,9 +17,10 @@ class Fault:
     """What happens once, when `after` bytes have passed in one direction, over all connections.
 
     cut: the connection breaks. corrupt: one byte is changed. delay: nothing passes for a while.
+    kill: `Proxy.on_kill` is called, then the connection breaks.
     """
 
-    kind: Literal["cut", "corrupt", "delay"]
+    kind: Literal["cut", "corrupt", "delay", "kill"]
     direction: Literal["up", "down"]
     after: int
     seconds: float = 0.05
@@ -31,6 +32,7 @@ class Proxy:
 
     targets: Callable[[], list[Address]]
     faults: list[Fault] = field(default_factory=list)
+    on_kill: Callable[[], None] = lambda: None
     passed: dict[str, int] = field(default_factory=lambda: {"up": 0, "down": 0})
     _turn: Iterator[int] = field(default_factory=itertools.count)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -73,8 +75,8 @@ class Proxy:
         return None
 
     def _pump(self, source: socket.socket, sink: socket.socket, direction: str) -> None:
-        source.settimeout(None)
         try:
+            source.settimeout(None)
             while data := source.recv(65536):
                 sink.sendall(self._suffer(data, direction))
         except (OSError, ConnectionAbortedError):
@@ -97,7 +99,9 @@ class Proxy:
             for fault in due:
                 self.faults.remove(fault)
         for fault in due:
-            if fault.kind == "cut":
+            if fault.kind == "kill":
+                self.on_kill()
+            if fault.kind in ("cut", "kill"):
                 raise ConnectionAbortedError
             if fault.kind == "delay":
                 time.sleep(fault.seconds)
