@@ -111,6 +111,7 @@ class Ground:
     store: FillingStore
     start: Callable[[], tuple[str, Callable[[], None]]]
     acknowledged: int = 0
+    closed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -124,7 +125,14 @@ class Ground:
     def restart(self) -> None:
         with self._lock:
             self.kill()
-            self.endpoint, self.kill = self.start()
+            if not self.closed:
+                self.endpoint, self.kill = self.start()
+
+    def close(self) -> None:
+        self.proxy.close()
+        with self._lock:
+            self.closed = True
+            self.kill()
 
     def persist(self, work: Callable[..., object], site: object) -> None:
         """Do what a person does: run the command again until it succeeds."""
@@ -259,8 +267,7 @@ def ground_for(schedule: Schedule, federation: TestFederation, folder: Path) -> 
     try:
         yield ground
     finally:
-        ground.proxy.close()
-        ground.kill()
+        ground.close()
 
 
 def attempt(seed: int, federation: TestFederation) -> str | None:
