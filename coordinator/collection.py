@@ -2,7 +2,7 @@
 
 Two kinds go: chunks of which every publication is revoked, an hour after they were last written,
 and chunks that were never published, after a grace period in which an interrupted transfer can go
-on. The order of steps is what makes it safe (decision 5): name a batch in the mark, which everyone
+on. The order of steps is what makes it safe (decision 6): name a batch in the mark, which everyone
 sees; then look again for publications, intents and newer times; then delete what is still unneeded;
 then take the mark away.
 """
@@ -24,7 +24,6 @@ from coordinator.store import (
     Held,
     Store,
     chunk_key,
-    list_keys,
 )
 from ff_protocol.trust import TrustRoot
 
@@ -75,7 +74,7 @@ class _Roots:
         Raises:
             MalformedError, UntrustedError: one does not hold: then nothing may be deleted.
         """
-        for key in list_keys(self.store, PUBLICATIONS):
+        for key in self.store.list(PUBLICATIONS):
             publication = None if key in self.seen else self.book.publication(key)
             if publication is None:
                 continue

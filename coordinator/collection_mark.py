@@ -3,7 +3,7 @@
 There is at most one, made by put-if-absent, so it is the lock between collections as well. It lives
 for seconds. Whoever relies on a chunk first makes its own move visible (an intent, a new time) and
 then looks at the mark; a collection first makes the mark visible and then looks for such moves. One
-of the two always sees the other (decision 5).
+of the two always sees the other (decision 6).
 """
 
 from collections.abc import Iterable

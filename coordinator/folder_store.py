@@ -77,18 +77,22 @@ class FolderStore:
         """Do `held` for many keys."""
         return {key: self.held(key) for key in keys}
 
-    def scan(self, prefix: str) -> Iterator[tuple[str, Held]]:
-        """Yield the objects below `prefix`, in the order of their keys."""
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below `prefix`, in order."""
         base = self._path(prefix.rstrip("/"))
         if not base.is_dir():
             return
         for folder, names, files in os.walk(base):
             names.sort()
             for name in sorted(files):
-                key = str((Path(folder) / name).relative_to(self._folder))
-                held = self.held(key)
-                if held is not None:
-                    yield key, held
+                yield str((Path(folder) / name).relative_to(self._folder))
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Held]]:
+        """Do `list`, with size and time."""
+        for key in self.list(prefix):
+            held = self.held(key)
+            if held is not None:
+                yield key, held
 
     def refresh(self, key: str) -> bool:
         """Set an object's time to now; False if there is none."""

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from coordinator.errors import ExpelledError
-from coordinator.store import EXPULSIONS, Store, expulsion_key, list_keys
+from coordinator.store import EXPULSIONS, Store, expulsion_key
 from ff_protocol import canonical
 from ff_protocol.clock import timestamp
 from ff_protocol.limits import KIB
@@ -53,7 +53,7 @@ def readmit(store: Store, site: str) -> bool:
 def expulsions(store: Store) -> list[Expulsion]:
     """Return all, ordered by site."""
     found = []
-    for key in list_keys(store, EXPULSIONS):
+    for key in store.list(EXPULSIONS):
         data = store.get(key)
         if data is not None:
             found.append(Expulsion(**canonical.loads(data, max_bytes=4 * KIB, what="expulsion")))

@@ -33,8 +33,12 @@ class MeteredStore:
         with self._seconds.labels("head_many").time():
             return self._inside.held_many(keys)
 
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below `prefix`, in order; lazily, so without a time."""
+        return self._inside.list(prefix)
+
     def scan(self, prefix: str) -> Iterator[tuple[str, Held]]:
-        """Yield the objects below `prefix`, in order; lazily, so without a time."""
+        """Do `list`, with size and time."""
         return self._inside.scan(prefix)
 
     def refresh(self, key: str) -> bool:

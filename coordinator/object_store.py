@@ -89,11 +89,16 @@ class ObjectStore:
 
     def held_many(self, keys: Iterable[str]) -> dict[str, Held | None]:
         """Do `held` for many keys at once."""
-        listed = list(keys)
+        listed = tuple(keys)
         return dict(zip(listed, self._pool.map(self.held, listed), strict=True))
 
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below `prefix`, in order."""
+        for key, _ in self.scan(prefix):
+            yield key
+
     def scan(self, prefix: str) -> Iterator[tuple[str, Held]]:
-        """Yield the objects below `prefix`, in the order of their keys."""
+        """Do `list`, with size and time."""
         try:
             found = [
                 (item["path"], _held(item))

@@ -12,7 +12,6 @@ from coordinator.store import (
     ENROLMENTS,
     PUBLICATIONS,
     REVOCATIONS,
-    list_keys,
     open_store,
 )
 from ff_protocol import canonical
@@ -28,7 +27,7 @@ def overview(home: CoordinatorHome, now: dt.datetime) -> dict[str, Any]:
         StoreError: the store cannot be read.
     """
     settings, store = home.settings(), open_store(home)
-    records = (store.get(key) for key in list_keys(store, ENROLMENTS))
+    records = (store.get(key) for key in store.list(ENROLMENTS))
     sites = {
         str(canonical.loads(record, max_bytes=KIB, what="enrolment record")["site"])
         for record in records
@@ -46,8 +45,8 @@ def overview(home: CoordinatorHome, now: dt.datetime) -> dict[str, Any]:
         "server_certificate_days": (until - now).days,
         "sites": sorted(sites),
         "expelled": [asdict(expulsion) for expulsion in expulsions(store)],
-        "publications": sum(1 for _ in list_keys(store, PUBLICATIONS)),
-        "revocations": sum(1 for _ in list_keys(store, REVOCATIONS)),
+        "publications": sum(1 for _ in store.list(PUBLICATIONS)),
+        "revocations": sum(1 for _ in store.list(REVOCATIONS)),
         "chunks": len(sizes),
         "chunk_bytes": sum(sizes),
         "collection_running": store.held(COLLECTION_KEY) is not None,

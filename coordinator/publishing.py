@@ -1,7 +1,7 @@
 """Making a publication visible, so that its chunks are there then and stay.
 
 An intent, which lists the chunks, stands in the store from before they are checked until after the
-publication is there: garbage collection spares what an intent lists (decision 5). An intent that a
+publication is there: garbage collection spares what an intent lists (decision 6). An intent that a
 killed coordinator leaves behind is removed by a later collection.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from coordinator import rules
 from coordinator.collection_mark import check_not_condemned
 from coordinator.errors import RefusedStatementError
-from coordinator.store import INTENTS, Store, chunk_key, list_keys, publication_key
+from coordinator.store import INTENTS, Store, chunk_key, publication_key
 
 
 def publish_complete(store: Store, module: str, envelope: bytes, needed: Mapping[str, int]) -> bool:
@@ -49,5 +49,5 @@ def publish_complete(store: Store, module: str, envelope: bytes, needed: Mapping
 
 def intended_chunks(store: Store) -> Iterator[str]:
     """Yield the digests that the intents in the store list."""
-    for key in list_keys(store, INTENTS):
+    for key in store.list(INTENTS):
         yield from (store.get(key) or b"").decode().split("\n")

@@ -14,7 +14,6 @@ from coordinator.store import (
     REVOCATIONS,
     SPEC_KEY,
     Store,
-    list_keys,
     publication_key,
     revocation_key,
     revocations_prefix,
@@ -107,7 +106,7 @@ class StatementBook:
     def unknown_to(self, known: set[str]) -> Iterator[bytes]:
         """Yield the envelopes whose hash is not in `known`: revocations first, each in order."""
         for prefix in (REVOCATIONS, PUBLICATIONS):
-            for key in list_keys(self._store, prefix):
+            for key in self._store.list(prefix):
                 if self._hashes.get(key) in known:
                     continue
                 envelope = self._store.get(key)
@@ -143,7 +142,7 @@ class StatementBook:
     def _revocations(self, issuer: str) -> list[Revocation]:
         roles = (Role.SITE, Role.AUTHORITY)
         found = []
-        for key in list_keys(self._store, revocations_prefix(issuer)):
+        for key in self._store.list(revocations_prefix(issuer)):
             envelope = self._store.get(key)
             if envelope is not None:
                 payload = dsse.verify(envelope, self._trust, roles, at=utc_now())

@@ -63,8 +63,11 @@ class Store(Protocol):
     def held_many(self, keys: Iterable[str]) -> dict[str, Held | None]:
         """Do `held` for many keys, at once where the store is far away."""
 
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below `prefix` (which ends in a slash), in order."""
+
     def scan(self, prefix: str) -> Iterator[tuple[str, Held]]:
-        """Yield the objects below `prefix` (which ends in a slash), in the order of their keys."""
+        """Do `list`, with size and time."""
 
     def refresh(self, key: str) -> bool:
         """Set an object's time to now, its bytes as they are; False if there is none."""
@@ -105,12 +108,6 @@ def enrolment_key(serial: int) -> str:
 def expulsion_key(site_id: str) -> str:
     """Key of a site's expulsion."""
     return f"{EXPULSIONS}{check_site_id(site_id)}.json"
-
-
-def list_keys(store: Store, prefix: str) -> Iterator[str]:
-    """Yield the keys below `prefix`, in order."""
-    for key, _ in store.scan(prefix):
-        yield key
 
 
 def open_store(home: CoordinatorHome) -> Store:

@@ -10,7 +10,7 @@ import pytest
 from coordinator.errors import StoreError, UsageError
 from coordinator.folder_store import FolderStore
 from coordinator.object_store import ObjectStore
-from coordinator.store import chunk_key, list_keys, open_url, publication_key, revocations_prefix
+from coordinator.store import chunk_key, open_url, publication_key, revocations_prefix
 from ff_protocol.errors import MalformedError
 from tests.s3_server import BUCKET, SECRET, environment, run_s3
 
@@ -55,14 +55,14 @@ class StoreContract(ABC):
         for issuer, sequence in (("b", 2), ("a", 10), ("b", 1), ("a", 9)):
             store.put_if_absent(f"revocations/{issuer}/{sequence:08d}.dsse", b"x")
         store.put_if_absent(publication_key(DIGEST), b"x")
-        assert list(list_keys(store, "revocations/")) == [
+        assert list(store.list("revocations/")) == [
             "revocations/a/00000009.dsse",
             "revocations/a/00000010.dsse",
             "revocations/b/00000001.dsse",
             "revocations/b/00000002.dsse",
         ]
-        assert len(list(list_keys(store, revocations_prefix("a")))) == 2
-        assert list(list_keys(store, "enrolments/")) == []
+        assert len(list(store.list(revocations_prefix("a")))) == 2
+        assert list(store.list("enrolments/")) == []
 
     def test_many_are_asked_about_at_once(self, store):
         keys = [chunk_key(f"{number:064x}") for number in range(40)]
@@ -99,7 +99,7 @@ class StoreContract(ABC):
 
     def test_an_issuer_is_not_a_prefix_of_another(self, store):
         store.put_if_absent("revocations/st-anna/00000001.dsse", b"x")
-        assert list(list_keys(store, revocations_prefix("st"))) == []
+        assert list(store.list(revocations_prefix("st"))) == []
 
 
 class TestMemory(StoreContract):
