@@ -11,6 +11,7 @@ from coordinator.calls import Calls
 from coordinator.chunk_store import ChunkStore, check_digests
 from coordinator.identity import Peer, verified_peer
 from coordinator.rules import check_speaker
+from coordinator.slots import Slots
 from coordinator.statement_book import StatementBook
 from coordinator.store import Store
 from ff_protocol import PROTOCOL_VERSION, dsse
@@ -20,6 +21,9 @@ from ff_protocol.names import Role
 from ff_protocol.statements import PUBLICATION, REVOCATION, predicate_type
 from ff_protocol.trust import TrustRoot
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
+
+SLOTS = 16
+"""Chunks that are read from or written to the store at once."""
 
 
 class RelayService(relay_pb2_grpc.RelayServicer):
@@ -35,6 +39,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self._calls = calls
         self._trust = trust
         self._intermediates = intermediates
+        self._slots = Slots(SLOTS)
         self._chunks = ChunkStore(store)
         self._book = StatementBook(store, trust)
 
@@ -66,7 +71,8 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         with self._calls.answering(context, "PutChunks") as record:
             record.caller(self._peer(context))
             for chunk in request_iterator:
-                self._chunks.put(chunk.sha256, chunk.data)
+                with self._slots:
+                    self._chunks.put(chunk.sha256, chunk.data)
                 record.received += len(chunk.data)
                 yield relay_pb2.ChunkAcknowledgement(sha256=chunk.sha256)
 
@@ -98,7 +104,8 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         with self._calls.answering(context, "GetChunks") as record:
             record.caller(self._peer(context))
             for digest in check_digests(request.sha256):
-                chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))
+                with self._slots:
+                    chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))
                 record.sent += len(chunk.data)
                 yield chunk
 
