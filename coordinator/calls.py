@@ -197,9 +197,12 @@ class Calls:
             with self._changed:
                 running = list(self._open)
             for record in running:
-                reason = self._why_end(record)
-                if reason is not None and record.ended_because is None:
-                    record.end(reason)
+                try:
+                    reason = self._why_end(record)
+                    if reason is not None and record.ended_because is None:
+                        record.end(reason)
+                except Exception:  # one call's fault must not end the watch over the others
+                    LOG.exception("cannot watch over a call", extra={"method": record.method})
 
     def _why_end(self, record: CallRecord) -> str | None:
         now, seen = time.monotonic(), (record.received, record.sent)
