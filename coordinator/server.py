@@ -136,7 +136,7 @@ class Server:
         """
         self.metrics.draining.set(1)
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._server.stop(grace)
+        self._server.stop(grace + FLUSH_SECONDS)
         finished = self._calls.drain(grace)
         # A call has ended for us before its last bytes have left; and lasting calls remain.
         self._server.stop(min(grace, FLUSH_SECONDS)).wait()

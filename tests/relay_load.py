@@ -10,8 +10,8 @@ largest resident memory is known.
 import argparse
 import json
 import multiprocessing
+import os
 import random
-import resource
 import shutil
 import statistics
 import tempfile
@@ -50,8 +50,8 @@ def peak_mebibytes(pid: int) -> float:
 
 
 def own_peak_mebibytes() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Largest resident memory of this process so far (ru_maxrss would count its parent's)."""
+    return peak_mebibytes(os.getpid())
 
 
 def large(folder: Path, mebibytes: int) -> dict[str, Any]:
