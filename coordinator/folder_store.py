@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from coordinator.durable_writing import DurableWriter
 from coordinator.errors import StoreError
 from coordinator.store import Held
 from ff_protocol.files import StorageError, storage_error, sync_folder
@@ -26,6 +27,7 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writer = DurableWriter()
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object durably; False if the key is taken.
@@ -118,12 +120,7 @@ class FolderStore:
                 path.unlink(missing_ok=True)
 
     def _write(self, path: Path, data: bytes) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb", buffering=0) as stream:
-            view = memoryview(data)
-            while view:
-                view = view[stream.write(view) :]
-            os.fsync(stream.fileno())
+        self._writer.write(path, data)
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
