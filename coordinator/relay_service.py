@@ -10,6 +10,7 @@ import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once
 from coordinator.calls import Calls
 from coordinator.chunk_store import ChunkStore, check_digests
 from coordinator.identity import Peer, verified_peer
+from coordinator.pipeline import Pipeline
 from coordinator.rules import check_speaker
 from coordinator.slots import Slots
 from coordinator.statement_book import StatementBook
@@ -23,7 +24,7 @@ from ff_protocol.trust import TrustRoot
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
 SLOTS = 16
-"""Chunks that are read from or written to the store at once."""
+"""Chunks that are read from the store at once, and chunks that are written to it."""
 
 
 class RelayService(relay_pb2_grpc.RelayServicer):
@@ -40,6 +41,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self._trust = trust
         self._intermediates = intermediates
         self._slots = Slots(SLOTS)
+        self._pipeline = Pipeline(SLOTS)
         self._chunks = ChunkStore(store)
         self._book = StatementBook(store, trust)
 
@@ -70,11 +72,9 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         """Store chunks; acknowledge each as soon as it is durable."""
         with self._calls.answering(context, "PutChunks") as record:
             record.caller(self._peer(context))
-            for chunk in request_iterator:
-                with self._slots:
-                    self._chunks.put(chunk.sha256, chunk.data)
-                record.received += len(chunk.data)
-                yield relay_pb2.ChunkAcknowledgement(sha256=chunk.sha256)
+            for digest, size in self._pipeline.map(self._store_chunk, request_iterator):
+                record.received += size
+                yield relay_pb2.ChunkAcknowledgement(sha256=digest)
 
     def Publish(  # noqa: N802
         self, request: relay_pb2.PublishRequest, context: grpc.ServicerContext
@@ -108,6 +108,10 @@ class RelayService(relay_pb2_grpc.RelayServicer):
                     chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))
                 record.sent += len(chunk.data)
                 yield chunk
+
+    def _store_chunk(self, chunk: relay_pb2.Chunk) -> tuple[bytes, int]:
+        self._chunks.put(chunk.sha256, chunk.data)
+        return chunk.sha256, len(chunk.data)
 
     def _peer(self, context: grpc.ServicerContext) -> Peer:
         return verified_peer(context, self._trust, Role.SITE, self._intermediates)
