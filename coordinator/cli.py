@@ -10,7 +10,7 @@ from ff_protocol.command_line import CommandGroup
 
 class _Commands(CommandGroup):
     package = "coordinator.commands"
-    order = ("init", "invite", "serve", "status")
+    order = ("init", "invite", "serve", "status", "expel", "gc", "doctor")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,6 +22,8 @@ def main() -> None:
     Once:        ff-coordinator init --federation NAME --spec spec.yaml
     Every site:  ff-coordinator invite SITE --endpoint HOST:PORT
     Always:      ff-coordinator serve --listen 0.0.0.0:7443
+    In doubt:    ff-coordinator doctor
+    Every day:   ff-coordinator gc
 
     Exit codes are listed in docs/exit-codes.md.
     """

@@ -40,10 +40,10 @@ class Console:
         print_failure(error, as_json=self.as_json)
 
 
-def execute(work: Callable[[], None], console: Console) -> int:
+def execute(work: Callable[[], ExitCode | None], console: Console) -> int:
     """Do a command's work and turn every foreseeable end into an exit code."""
     try:
-        work()
+        return work() or ExitCode.OK
     except FederatedFactoryError as error:
         console.failure(error)
         return error.exit_code
@@ -54,11 +54,13 @@ def execute(work: Callable[[], None], console: Console) -> int:
             raise
         console.failure(StorageError(f"cannot use {error.filename or 'a file'}: {error.strerror}"))
         return ExitCode.RESOURCES
-    return ExitCode.OK
 
 
 def home_command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a click command of `function(home, console, **options)`; its docstring is the help."""
+    """Make a click command of `function(home, console, **options)`; its docstring is the help.
+
+    The function may return an exit code; None is success.
+    """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @click.pass_context
@@ -66,10 +68,11 @@ def home_command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
             console = Console(as_json=options.pop("as_json"), quiet=options.pop("quiet"))
             folder = options.pop("home")
 
-            def work() -> None:
+            def work() -> ExitCode | None:
                 from coordinator.home import CoordinatorHome
 
-                function(CoordinatorHome.locate(folder), console, **options)
+                code: ExitCode | None = function(CoordinatorHome.locate(folder), console, **options)
+                return code
 
             ctx.exit(execute(work, console))
 

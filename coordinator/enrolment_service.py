@@ -3,7 +3,7 @@
 import grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
-from coordinator.answering import answering
+from coordinator.calls import Calls
 from coordinator.enrolment import enrol
 from coordinator.identity import verified_peer
 from coordinator.statement_book import StatementBook
@@ -18,7 +18,8 @@ from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 class EnrolmentService(relay_pb2_grpc.EnrolmentServicer):
     """Answers invited sites."""
 
-    def __init__(self, store: Store, trust: TrustRoot, issuing: Credential) -> None:
+    def __init__(self, store: Store, trust: TrustRoot, issuing: Credential, calls: Calls) -> None:
+        self._calls = calls
         self._store = store
         self._trust = trust
         self._issuing = issuing
@@ -28,7 +29,7 @@ class EnrolmentService(relay_pb2_grpc.EnrolmentServicer):
         self, request: relay_pb2.EnrolRequest, context: grpc.ServicerContext
     ) -> relay_pb2.EnrolResponse:
         """Exchange an invitation for certificates."""
-        with answering(context, "Enrol") as record:
+        with self._calls.answering(context, "Enrol") as record:
             peer = record.caller(
                 verified_peer(context, self._trust, Role.INVITATION, self._issuing.chain)
             )

@@ -68,3 +68,17 @@ class MissingChunkError(CoordinatorError):
 
     exit_code = ExitCode.REFUSED
     error_code = "missing_chunk"
+
+
+class BusyError(CoordinatorError):
+    """Something else is at work here that passes soon: try again."""
+
+    exit_code = ExitCode.TIMEOUT
+    error_code = "busy"
+
+
+class ExpelledError(CoordinatorError):
+    """The operator has expelled the site: it is refused whatever its certificate says."""
+
+    exit_code = ExitCode.IDENTITY
+    error_code = "expelled"

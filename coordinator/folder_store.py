@@ -9,10 +9,12 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from coordinator.durable_writing import DurableWriter
 from coordinator.errors import StoreError
+from coordinator.store import Held
 from ff_protocol.files import StorageError, storage_error, sync_folder
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]*(?:/[a-z0-9][a-z0-9-]*)*(?:\.[a-z0-9]+)?", re.ASCII)
@@ -25,6 +27,7 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._writer = DurableWriter()
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object durably; False if the key is taken.
@@ -40,7 +43,7 @@ class FolderStore:
             self._make_folder(temporary.parent)
             self._make_folder(path.parent)
             try:
-                _write(temporary, data)
+                self._write(temporary, data)
                 # link, unlike rename, fails where the name is taken.
                 os.link(temporary, path)
                 created = True
@@ -62,14 +65,19 @@ class FolderStore:
         except OSError as error:
             raise StoreError(f"cannot read {key}: {error.strerror}") from error
 
-    def size(self, key: str) -> int | None:
-        """Return an object's size in bytes, None if there is none."""
+    def held(self, key: str) -> Held | None:
+        """Return an object's size and time, None if there is none."""
         try:
-            return self._path(key).stat().st_size
+            status = self._path(key).stat()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError(f"cannot read {key}: {error.strerror}") from error
+        return Held(status.st_size, status.st_mtime)
+
+    def held_many(self, keys: Iterable[str]) -> dict[str, Held | None]:
+        """Do `held` for many keys."""
+        return {key: self.held(key) for key in keys}
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below `prefix`, in order."""
@@ -81,11 +89,38 @@ class FolderStore:
             for name in sorted(files):
                 yield str((Path(folder) / name).relative_to(self._folder))
 
+    def scan(self, prefix: str) -> Iterator[tuple[str, Held]]:
+        """Do `list`, with size and time."""
+        for key in self.list(prefix):
+            held = self.held(key)
+            if held is not None:
+                yield key, held
+
+    def refresh(self, key: str) -> bool:
+        """Set an object's time to now; False if there is none."""
+        try:
+            os.utime(self._path(key))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StoreError(f"cannot refresh {key}: {error.strerror}") from error
+        return True
+
+    def delete(self, key: str) -> None:
+        """Delete an object; no matter if there is none."""
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot delete {key}: {error.strerror}") from error
+
     def remove_abandoned(self) -> None:
         """Remove what writers that were killed left behind more than a day ago."""
         for path in (self._folder / _TEMPORARY).glob("*"):
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._writer.write(path, data)
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -98,15 +133,6 @@ class FolderStore:
         self._make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(folder.parent)
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as stream:
-        view = memoryview(data)
-        while view:
-            view = view[stream.write(view) :]
-        os.fsync(stream.fileno())
 
 
 def _store_error(error: OSError, path: Path) -> StoreError:

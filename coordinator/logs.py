@@ -9,6 +9,7 @@ from ff_protocol.clock import timestamp, utc_now
 
 _FIELDS = (
     "method",
+    "request_id",
     "site",
     "outcome",
     "milliseconds",

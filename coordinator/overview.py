@@ -1,15 +1,25 @@
 """What an operator asks first: who has joined, how much is there, what expires when."""
 
+import datetime as dt
+from dataclasses import asdict
 from typing import Any
 
 from coordinator.home import CoordinatorHome
-from coordinator.store import ENROLMENTS, PUBLICATIONS, REVOCATIONS, open_store
+from coordinator.membership import expulsions
+from coordinator.store import (
+    CHUNKS,
+    COLLECTION_KEY,
+    ENROLMENTS,
+    PUBLICATIONS,
+    REVOCATIONS,
+    open_store,
+)
 from ff_protocol import canonical
 from ff_protocol.clock import timestamp
 from ff_protocol.limits import KIB
 
 
-def overview(home: CoordinatorHome) -> dict[str, Any]:
+def overview(home: CoordinatorHome, now: dt.datetime) -> dict[str, Any]:
     """Read home and store.
 
     Raises:
@@ -23,13 +33,21 @@ def overview(home: CoordinatorHome) -> dict[str, Any]:
         for record in records
         if record is not None
     }
+    until = home.credential("server").leaf.not_valid_after_utc
+    sizes = [held.size for _, held in store.scan(CHUNKS)]
     return {
         "federation": settings.federation_id,
         "name": settings.name,
         "fingerprint": home.trust().fingerprint,
         "hosts": list(settings.hosts),
-        "server_certificate_until": timestamp(home.credential("server").leaf.not_valid_after_utc),
+        "store": settings.store or str(home.store_folder),
+        "server_certificate_until": timestamp(until),
+        "server_certificate_days": (until - now).days,
         "sites": sorted(sites),
+        "expelled": [asdict(expulsion) for expulsion in expulsions(store)],
         "publications": sum(1 for _ in store.list(PUBLICATIONS)),
         "revocations": sum(1 for _ in store.list(REVOCATIONS)),
+        "chunks": len(sizes),
+        "chunk_bytes": sum(sizes),
+        "collection_running": store.held(COLLECTION_KEY) is not None,
     }

@@ -7,10 +7,12 @@ import grpc
 from cryptography import x509
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
-from coordinator.answering import answering
+from coordinator.calls import Calls
 from coordinator.chunk_store import ChunkStore, check_digests
 from coordinator.identity import Peer, verified_peer
+from coordinator.pipeline import Pipeline
 from coordinator.rules import check_speaker
+from coordinator.slots import Slots
 from coordinator.statement_book import StatementBook
 from coordinator.store import Store
 from ff_protocol import PROTOCOL_VERSION, dsse
@@ -21,15 +23,25 @@ from ff_protocol.statements import PUBLICATION, REVOCATION, predicate_type
 from ff_protocol.trust import TrustRoot
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
+SLOTS = 16
+"""Chunks that are read from the store at once, and chunks that are written to it."""
+
 
 class RelayService(relay_pb2_grpc.RelayServicer):
     """Answers sites; every call verifies the peer's certificate."""
 
     def __init__(
-        self, store: Store, trust: TrustRoot, intermediates: tuple[x509.Certificate, ...]
+        self,
+        store: Store,
+        trust: TrustRoot,
+        intermediates: tuple[x509.Certificate, ...],
+        calls: Calls,
     ) -> None:
+        self._calls = calls
         self._trust = trust
         self._intermediates = intermediates
+        self._slots = Slots(SLOTS)
+        self._pipeline = Pipeline(SLOTS)
         self._chunks = ChunkStore(store)
         self._book = StatementBook(store, trust)
 
@@ -37,7 +49,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.GetFederationRequest, context: grpc.ServicerContext
     ) -> relay_pb2.GetFederationResponse:
         """Return the signed federation spec and the server's clock."""
-        with answering(context, "GetFederation") as record:
+        with self._calls.answering(context, "GetFederation") as record:
             record.caller(self._peer(context))
             return relay_pb2.GetFederationResponse(
                 spec_envelope=self._book.spec()[0],
@@ -49,7 +61,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.FindMissingChunksRequest, context: grpc.ServicerContext
     ) -> relay_pb2.FindMissingChunksResponse:
         """Return those of the chunks asked for that the store lacks."""
-        with answering(context, "FindMissingChunks") as record:
+        with self._calls.answering(context, "FindMissingChunks") as record:
             record.caller(self._peer(context))
             digests = check_digests(request.sha256)
             return relay_pb2.FindMissingChunksResponse(sha256=self._chunks.missing(digests))
@@ -58,18 +70,17 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request_iterator: Iterator[relay_pb2.Chunk], context: grpc.ServicerContext
     ) -> Iterator[relay_pb2.ChunkAcknowledgement]:
         """Store chunks; acknowledge each as soon as it is durable."""
-        with answering(context, "PutChunks") as record:
+        with self._calls.answering(context, "PutChunks") as record:
             record.caller(self._peer(context))
-            for chunk in request_iterator:
-                self._chunks.put(chunk.sha256, chunk.data)
-                record.received += len(chunk.data)
-                yield relay_pb2.ChunkAcknowledgement(sha256=chunk.sha256)
+            for digest, size in self._pipeline.map(self._store_chunk, request_iterator):
+                record.received += size
+                yield relay_pb2.ChunkAcknowledgement(sha256=digest)
 
     def Publish(  # noqa: N802
         self, request: relay_pb2.PublishRequest, context: grpc.ServicerContext
     ) -> relay_pb2.PublishResponse:
         """Check a signed statement and make it visible."""
-        with answering(context, "Publish") as record:
+        with self._calls.answering(context, "Publish") as record:
             peer = record.caller(self._peer(context))
             record.received = len(request.envelope)
             already = self._publish(request.envelope, peer)
@@ -79,7 +90,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.ListStatementsRequest, context: grpc.ServicerContext
     ) -> Iterator[relay_pb2.SignedStatement]:
         """Stream the statements that the caller does not know."""
-        with answering(context, "ListStatements") as record:
+        with self._calls.answering(context, "ListStatements") as record:
             record.caller(self._peer(context))
             known = {digest.hex() for digest in request.known}
             for envelope in self._book.unknown_to(known):
@@ -90,12 +101,17 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self, request: relay_pb2.GetChunksRequest, context: grpc.ServicerContext
     ) -> Iterator[relay_pb2.Chunk]:
         """Stream chunks in the order asked for; one is in memory at a time."""
-        with answering(context, "GetChunks") as record:
+        with self._calls.answering(context, "GetChunks") as record:
             record.caller(self._peer(context))
             for digest in check_digests(request.sha256):
-                chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))
+                with self._slots:
+                    chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))
                 record.sent += len(chunk.data)
                 yield chunk
+
+    def _store_chunk(self, chunk: relay_pb2.Chunk) -> tuple[bytes, int]:
+        self._chunks.put(chunk.sha256, chunk.data)
+        return chunk.sha256, len(chunk.data)
 
     def _peer(self, context: grpc.ServicerContext) -> Peer:
         return verified_peer(context, self._trust, Role.SITE, self._intermediates)

@@ -5,110 +5,175 @@ be killed at any time.
 """
 
 import logging
+import queue
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
 from coordinator.addresses import split_endpoint
-from coordinator.authority import ensure_spec, renew_server_certificate
+from coordinator.authority import ensure_spec
+from coordinator.calls import Calls, Limits
 from coordinator.enrolment_service import EnrolmentService
 from coordinator.errors import ListenError
+from coordinator.folder_store import FolderStore
 from coordinator.home import CoordinatorHome
+from coordinator.membership import Membership
 from coordinator.memory import return_memory_of_chunks
+from coordinator.metered_store import MeteredStore
+from coordinator.metrics import Metrics
 from coordinator.relay_service import RelayService
-from coordinator.store import open_store
-from ff_protocol.certificates import chain_to_pem, key_to_pem
-from ff_protocol.clock import utc_now
-from ff_protocol.wire import relay_pb2_grpc
+from coordinator.server_certificate import ServerCertificate
+from coordinator.store import Store, open_store
+from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
 LOG = logging.getLogger("coordinator.server")
-WORKERS = 16
-MAX_WAITING_CALLS = 256
-GRACE_SECONDS = 10.0
+WORKERS = 512
+"""Threads at most, made as they are needed. A call beyond them is refused, not queued unseen."""
+STREAMS_PER_CONNECTION = 32
+GRACE_SECONDS = 30.0
+FLUSH_SECONDS = 2.0
+HOUSEKEEPING_SECONDS = 600.0
+SERVICES = tuple(
+    relay_pb2.DESCRIPTOR.services_by_name[name].full_name for name in ("Relay", "Enrolment")
+)
 
 
 class Server:
     """A server of one home, bound to an address."""
 
-    def __init__(self, home: CoordinatorHome, listen: str) -> None:
+    def __init__(
+        self,
+        home: CoordinatorHome,
+        listen: str,
+        *,
+        limits: Limits | None = None,
+        store: Store | None = None,
+    ) -> None:
         """Bind.
 
         Args:
             home: with its keys.
             listen: `HOST:PORT`; port 0 takes a free one.
+            limits: what is answered at once.
+            store: instead of the one that the home names.
 
         Raises:
             NotReadyError: the home is incomplete.
             ListenError: the address is taken or not ours.
         """
         return_memory_of_chunks()
-        store = open_store(home)
-        ensure_spec(home, store)
+        self._inner_store = store or open_store(home)
+        ensure_spec(home, self._inner_store)
+        self.metrics = Metrics()
+        metered = MeteredStore(self._inner_store, self.metrics)
         trust, issuing = home.trust(), home.credential("issuing")
+        self._membership = Membership(metered)
+        self._calls = Calls(self.metrics, self._membership, limits or Limits())
+        self._certificate = ServerCertificate(home, self.metrics)
         self._health = health.HealthServicer()
         self._server = grpc.server(
             ThreadPoolExecutor(WORKERS, thread_name_prefix="call"),
-            options=tls.SERVER_OPTIONS,
-            maximum_concurrent_rpcs=MAX_WAITING_CALLS,
+            options=(
+                *tls.SERVER_OPTIONS,
+                ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
+            ),
+            maximum_concurrent_rpcs=WORKERS,
         )
         relay_pb2_grpc.add_RelayServicer_to_server(
-            RelayService(store, trust, issuing.chain), self._server
+            RelayService(metered, trust, issuing.chain, self._calls), self._server
         )
         relay_pb2_grpc.add_EnrolmentServicer_to_server(
-            EnrolmentService(store, trust, issuing), self._server
+            EnrolmentService(metered, trust, issuing, self._calls), self._server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.endpoint = self._bind(home, listen)
+        reflection.enable_server_reflection(
+            (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        self.endpoint = self._bind(listen)
 
-    def serve(self, started: Callable[[str], None]) -> None:
-        """Serve until SIGTERM or SIGINT, then let running calls end within the grace.
+    def serve(self, started: Callable[[str], None], grace: float = GRACE_SECONDS) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. SIGHUP reloads the certificate.
 
         Args:
             started: called with the endpoint once calls are accepted.
+            grace: seconds that running calls have when the server is told to stop.
         """
-        stopping = threading.Event()
+        # An Event may not be set in a handler: its lock may be held by the code interrupted.
+        signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-        def stop(signum: int, frame: FrameType | None) -> None:
-            stopping.set()
+        def on_signal(signum: int, frame: FrameType | None) -> None:
+            signals.put(signum)
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, on_signal)
         self.start()
         started(self.endpoint)
-        stopping.wait()
+        while (received := _next_signal(signals)) in (None, signal.SIGHUP):
+            if received is None:
+                self._keep_house()
+            else:
+                self.reload()
         LOG.info("draining")
-        self.stop(GRACE_SECONDS)
-        LOG.info("stopped")
+        finished = self.stop(grace)
+        LOG.info("stopped" if finished else "stopped: calls still ran at the end of the grace")
 
     def start(self) -> None:
         """Accept calls."""
         self._server.start()
-        self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
-    def stop(self, grace: float) -> None:
-        """Accept no more calls; end those that run after `grace` seconds."""
-        self._health.enter_graceful_shutdown()
-        self._server.stop(grace).wait()
+    def stop(self, grace: float) -> bool:
+        """Refuse new calls, let running ones end within `grace` seconds; True if they did.
 
-    def _bind(self, home: CoordinatorHome, listen: str) -> str:
+        Whoever watches the health is told NOT_SERVING. The port closes at once, so that a load
+        balancer turns elsewhere; clients are told to go (GOAWAY) and keep what is running.
+        """
+        self.metrics.draining.set(1)
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._server.stop(grace + FLUSH_SECONDS)
+        finished = self._calls.drain(grace)
+        # A call has ended for us before its last bytes have left; and lasting calls remain.
+        self._server.stop(min(grace, FLUSH_SECONDS)).wait()
+        self._calls.close()
+        return finished
+
+    def reload(self) -> None:
+        """Take a new certificate from the disk, and ask the store anew who is expelled."""
+        self._certificate.reload()
+        self._membership.forget()
+        LOG.info("reloaded")
+
+    def _keep_house(self) -> None:
+        self._certificate.renew()
+        self._certificate.reload()
+        if isinstance(self._inner_store, FolderStore):
+            self._inner_store.remove_abandoned()
+
+    def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
+        for service in ("", *SERVICES):
+            self._health.set(service, status)
+
+    def _bind(self, listen: str) -> str:
         host, _ = split_endpoint(listen)
-        own = renew_server_certificate(home, utc_now())
-        credentials = grpc.ssl_server_credentials(
-            [(key_to_pem(own.key), chain_to_pem(own.chain))],
-            root_certificates=chain_to_pem((home.trust().certificate,)),
-            require_client_auth=True,
-        )
         try:
-            port = self._server.add_secure_port(listen, credentials)
+            port = self._server.add_secure_port(listen, self._certificate.credentials())
         except RuntimeError as error:
             raise ListenError(
                 f"cannot listen on {listen}: the address is in use, not ours, or not permitted",
                 hint="choose another with --listen HOST:PORT (port 0 takes a free one)",
             ) from error
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _next_signal(signals: "queue.SimpleQueue[int]") -> int | None:
+    """Return the next signal, None when it is time to keep house."""
+    try:
+        return signals.get(timeout=HOUSEKEEPING_SECONDS)
+    except queue.Empty:
+        return None

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from coordinator import rules
 from coordinator.errors import NotReadyError, RefusedStatementError
+from coordinator.publishing import publish_complete
 from coordinator.store import (
     PUBLICATIONS,
     REVOCATIONS,
     SPEC_KEY,
     Store,
-    chunk_key,
     publication_key,
     revocation_key,
     revocations_prefix,
@@ -25,6 +25,7 @@ from ff_protocol.limits import MAX_LISTED_STATEMENTS
 from ff_protocol.names import Role
 from ff_protocol.spec import FederationSpec
 from ff_protocol.statements import (
+    Publication,
     Revocation,
     read_publication,
     read_revocation,
@@ -69,16 +70,12 @@ class StatementBook:
             raise RefusedStatementError(
                 f"class {publication.class_name!r} is not in the federation"
             )
-        issuers = (publication.site_id, str(Role.AUTHORITY))
-        for issuer in issuers:
-            rules.check_not_revoked(publication, self._revocations(issuer))
+        self.check_not_revoked(publication)
         key = publication_key(publication.module)
         publisher = self._publisher(key)
         if publisher is None:
             needed = rules.needed_chunks(publication)
-            held = {digest: self._store.size(chunk_key(digest)) for digest in needed}
-            rules.check_complete(needed, held)
-            if self._store.put_if_absent(key, envelope):
+            if publish_complete(self._store, publication.module, envelope, needed):
                 return False
             publisher = self._publisher(key)
         if publisher != publication.site_id:
@@ -120,6 +117,27 @@ class StatementBook:
                     self._hashes[key] = label
                 if label not in known:
                     yield envelope
+
+    def publication(self, key: str) -> Publication | None:
+        """Return the publication under `key`, verified, None if there is none.
+
+        Raises:
+            MalformedError, UntrustedError: it does not hold.
+        """
+        envelope = self._store.get(key)
+        if envelope is None:
+            return None
+        payload = dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now())
+        return read_publication(payload, max_module_bytes=self.spec()[1].policy.max_module_bytes)
+
+    def check_not_revoked(self, publication: Publication) -> None:
+        """A revoked module stays away.
+
+        Raises:
+            RefusedStatementError: its publisher or the authority has revoked it.
+        """
+        for issuer in (publication.site_id, str(Role.AUTHORITY)):
+            rules.check_not_revoked(publication, self._revocations(issuer))
 
     def _revocations(self, issuer: str) -> list[Revocation]:
         roles = (Role.SITE, Role.AUTHORITY)

@@ -1,16 +1,21 @@
-"""All state of the coordinator: named, immutable objects behind four operations.
+"""All state of the coordinator: named, immutable objects behind a few operations.
 
     spec.dsse                                  the signed federation spec
     chunks/<first two digits>/<sha256>         pieces of module files
     publications/<module digest>.dsse          signed publications
     revocations/<issuer>/<sequence>.dsse       signed revocations, sequence in eight digits
     enrolments/<invitation serial>.json        which keys an invitation was exchanged for
+    expulsions/<site>.json                     sites that are refused
+    intents/<module digest>-<random>.txt       publications that are being checked (publishing.py)
+    collection.txt                             chunks that are being deleted (collection_mark.py)
 
-Objects are only ever created, never replaced: `put_if_absent` is what makes publication atomic,
-revocation chains unforkable and invitations single-use, over any number of replicas.
+Objects are only ever created or deleted, never replaced: `put_if_absent` is what makes publication
+atomic, revocation chains unforkable and invitations single-use, over any number of replicas. What
+is deleted: chunks by garbage collection, and the last three kinds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -23,10 +28,24 @@ SPEC_KEY = "spec.dsse"
 PUBLICATIONS = "publications/"
 REVOCATIONS = "revocations/"
 ENROLMENTS = "enrolments/"
+EXPULSIONS = "expulsions/"
+INTENTS = "intents/"
+CHUNKS = "chunks/"
+COLLECTION_KEY = "collection.txt"
+
+
+@dataclass(frozen=True)
+class Held:
+    """An object in the store: its size in bytes, and when it was last written or refreshed, in
+    seconds since 1970 by the store's own clock.
+    """
+
+    size: int
+    modified: float
 
 
 class Store(Protocol):
-    """What the services need of an object store."""
+    """What the services need of an object store. Every operation may raise `StoreError`."""
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object durably; False if the key is taken.
@@ -38,11 +57,23 @@ class Store(Protocol):
     def get(self, key: str) -> bytes | None:
         """Return an object, None if there is none."""
 
-    def size(self, key: str) -> int | None:
-        """Return an object's size in bytes, None if there is none."""
+    def held(self, key: str) -> Held | None:
+        """Return an object's size and time, None if there is none."""
+
+    def held_many(self, keys: Iterable[str]) -> dict[str, Held | None]:
+        """Do `held` for many keys, at once where the store is far away."""
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below `prefix` (which ends in a slash), in order."""
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Held]]:
+        """Do `list`, with size and time."""
+
+    def refresh(self, key: str) -> bool:
+        """Set an object's time to now, its bytes as they are; False if there is none."""
+
+    def delete(self, key: str) -> None:
+        """Delete an object; no matter if there is none."""
 
 
 def chunk_key(digest: str) -> str:
@@ -72,6 +103,11 @@ def revocations_prefix(issuer: str) -> str:
 def enrolment_key(serial: int) -> str:
     """Key of what an invitation was exchanged for."""
     return f"{ENROLMENTS}{serial:x}.json"
+
+
+def expulsion_key(site_id: str) -> str:
+    """Key of a site's expulsion."""
+    return f"{EXPULSIONS}{check_site_id(site_id)}.json"
 
 
 def open_store(home: CoordinatorHome) -> Store:

@@ -10,19 +10,26 @@ if TYPE_CHECKING:
 
 @home_command("status")
 def command(home: "CoordinatorHome", console: Console) -> None:
-    """Show the federation, its members, and how long the server's certificate is valid."""
+    """Show the federation, its members, what the store holds, and what expires when."""
     from coordinator.overview import overview
+    from ff_protocol.clock import utc_now
 
-    value = overview(home)
+    value = overview(home, utc_now())
+    expelled = ", ".join(item["site"] for item in value["expelled"])
     console.result(
         value,
         (
             f"Federation          {value['federation']}",
             f"Root fingerprint    {value['fingerprint']}",
-            f"Server certificate  until {value['server_certificate_until']}",
+            f"Server certificate  until {value['server_certificate_until']} "
+            f"({value['server_certificate_days']} days)",
             f"Server names        {', '.join(value['hosts'])}",
             f"Sites               {', '.join(value['sites']) or 'none have joined'}",
+            f"Expelled            {expelled or 'none'}",
             f"Publications        {value['publications']}",
             f"Revocations         {value['revocations']}",
+            f"Store               {value['store']}",
+            f"Chunks              {value['chunks']} ({value['chunk_bytes'] / 2**20:.1f} MiB)",
+            *(["A garbage collection is running."] if value["collection_running"] else ()),
         ),
     )

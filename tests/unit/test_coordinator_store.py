@@ -1,6 +1,8 @@
 """One set of promises, kept by every store."""
 
+import random
 import threading
+import time
 from abc import ABC, abstractmethod
 
 import pytest
@@ -10,21 +12,24 @@ from coordinator.folder_store import FolderStore
 from coordinator.object_store import ObjectStore
 from coordinator.store import chunk_key, open_url, publication_key, revocations_prefix
 from ff_protocol.errors import MalformedError
+from tests.s3_server import BUCKET, SECRET, environment, run_s3
 
 DIGEST = "ab" * 32
 
 
 class StoreContract(ABC):
+    clock_seconds = 0.02
+
     @pytest.fixture
     @abstractmethod
     def store(self, tmp_path): ...
 
     def test_what_was_put_is_there(self, store):
         assert store.get("spec.dsse") is None
-        assert store.size("spec.dsse") is None
+        assert store.held("spec.dsse") is None
         assert store.put_if_absent("spec.dsse", b"spec")
         assert store.get("spec.dsse") == b"spec"
-        assert store.size("spec.dsse") == 4
+        assert store.held("spec.dsse").size == 4
 
     def test_nothing_is_ever_replaced(self, store):
         assert store.put_if_absent(chunk_key(DIGEST), b"first")
@@ -56,8 +61,41 @@ class StoreContract(ABC):
             "revocations/b/00000001.dsse",
             "revocations/b/00000002.dsse",
         ]
-        assert list(store.list(revocations_prefix("a"))) == list(store.list("revocations/"))[:2]
+        assert len(list(store.list(revocations_prefix("a")))) == 2
         assert list(store.list("enrolments/")) == []
+
+    def test_many_are_asked_about_at_once(self, store):
+        keys = [chunk_key(f"{number:064x}") for number in range(40)]
+        for key in keys[::2]:
+            store.put_if_absent(key, b"chunk")
+        answers = store.held_many(keys)
+        assert list(answers) == keys
+        assert [key for key, held in answers.items() if held is not None] == keys[::2]
+
+    def test_what_is_deleted_is_gone_and_can_be_put_again(self, store):
+        store.put_if_absent(chunk_key(DIGEST), b"first")
+        store.delete(chunk_key(DIGEST))
+        store.delete(chunk_key(DIGEST))
+        assert store.get(chunk_key(DIGEST)) is None
+        assert list(store.scan("chunks/")) == []
+        assert store.put_if_absent(chunk_key(DIGEST), b"second")
+
+    def test_times_are_of_the_present_and_refreshing_makes_them_newer(self, store):
+        store.put_if_absent(chunk_key(DIGEST), b"chunk")
+        before = store.held(chunk_key(DIGEST)).modified
+        assert abs(before - time.time()) < 60
+        time.sleep(self.clock_seconds)
+        assert store.refresh(chunk_key(DIGEST))
+        ((key, held),) = store.scan("chunks/")
+        assert (key, held.size) == (chunk_key(DIGEST), 5)
+        assert held.modified > before
+        assert store.get(chunk_key(DIGEST)) == b"chunk"
+        assert not store.refresh(chunk_key("00" * 32))
+
+    def test_a_megabyte_passes_unchanged(self, store):
+        data = random.Random(1).randbytes(2**20)
+        store.put_if_absent(chunk_key(DIGEST), data)
+        assert store.get(chunk_key(DIGEST)) == data
 
     def test_an_issuer_is_not_a_prefix_of_another(self, store):
         store.put_if_absent("revocations/st-anna/00000001.dsse", b"x")
@@ -100,6 +138,54 @@ class TestObstoreFolder(StoreContract):
         from obstore.store import LocalStore
 
         return ObjectStore(LocalStore(tmp_path))
+
+
+class TestS3(StoreContract):
+    """Against a server process that speaks S3."""
+
+    clock_seconds = 1.1  # S3 tells whole seconds
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls):
+        with run_s3() as variables:
+            yield variables
+
+    @pytest.fixture
+    def store(self, server, request):
+        with environment(server):
+            yield open_url(f"s3://{BUCKET}/{abs(hash(request.node.name))}")
+
+    def test_keys_come_from_the_profile_too(self, server, tmp_path, monkeypatch):
+        (tmp_path / "credentials").write_text(
+            f"[work]\naws_access_key_id = tester\naws_secret_access_key = {SECRET}\n"
+        )
+        (tmp_path / "config").write_text(
+            f"[profile work]\nregion = us-east-1\nendpoint_url = {server['AWS_ENDPOINT_URL']}\n"
+        )
+        for name in server:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_PROFILE", "work")
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        store = open_url(f"s3://{BUCKET}/profile")
+        assert store.put_if_absent("spec.dsse", b"x")
+        assert store.get("spec.dsse") == b"x"
+
+    def test_no_secret_is_in_what_goes_wrong(self, server):
+        with environment({**server, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}):
+            store = open_url(f"s3://{BUCKET}")
+            with pytest.raises(StoreError) as caught:
+                store.get("spec.dsse")
+        assert SECRET not in repr(caught.value.__cause__) + str(caught.value)
+        assert SECRET not in repr(store._store)
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated():
+    with pytest.raises(UsageError, match="do not belong in the store's URL") as caught:
+        open_url(f"s3://tester:{SECRET}@{BUCKET}")
+    assert SECRET not in str(caught.value) + str(caught.value.hint)
 
 
 def test_two_processes_share_a_folder_by_url(tmp_path):
