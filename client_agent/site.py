@@ -30,7 +30,14 @@ from ff_protocol.trust import TrustRoot
 
 
 class SiteFile(Strict):
-    """Contents of `site.yaml`."""
+    """Contents of `site.yaml`: who this site is and how it reaches its coordinator.
+
+    Attributes:
+        endpoint: `HOST:PORT` to dial.
+        server_name: the name that the coordinator's certificate must carry; None: the host dialled.
+        proxy: `http://[USER:PASSWORD@]HOST:PORT` to pass; None connects straight.
+        patience_seconds: a transfer fails after so many seconds without progress.
+    """
 
     version: Literal[1] = 1
     site_id: str = Field(max_length=63)
@@ -38,11 +45,15 @@ class SiteFile(Strict):
     federation_name: str = Field(max_length=200)
     endpoint: str = Field(max_length=300)
     server_name: str | None = None
+    proxy: str | None = Field(default=None, max_length=500)
+    patience_seconds: float = Field(default=120, ge=1, le=86_400)
 
     def write(self, path: Path) -> None:
         """Write as YAML."""
-        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-        write_atomically(path, text.encode())
+        values = {"version": self.version, **self.model_dump(exclude_defaults=True)}
+        text = yaml.safe_dump(values, sort_keys=False)
+        # A proxy's password is nobody else's business.
+        write_atomically(path, text.encode(), mode=0o600 if self.proxy else 0o644)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ OnProgress = Callable[[int, int], None]
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 60.0
-STALL_SECONDS = 60.0
+CONNECT_PATIENCE_SECONDS = 5.0
 _MAX_KNOWN_PER_REQUEST = 30_000  # 34 bytes each: stays below the largest message
 
 
@@ -92,11 +92,12 @@ class RelayClient:
         self._health = health_pb2_grpc.HealthStub(channel)
 
     def check_health(self) -> None:
-        """Make sure that a coordinator answers, within ten seconds.
+        """Make sure that a coordinator answers, within some seconds.
 
         Raises:
             NetworkError, IdentityError: it does not.
         """
+        patience = min(CONNECT_PATIENCE_SECONDS, self._attempts.patience_seconds)
 
         def check() -> None:
             answer = self._call(
@@ -105,7 +106,7 @@ class RelayClient:
             if answer.status != health_pb2.HealthCheckResponse.SERVING:
                 raise CoordinatorUnreachableError(f"coordinator {self.endpoint} is shutting down")
 
-        retrying(check, self._fresh_attempts())
+        retrying(check, self._attempts.fresh(patience))
 
     def get_federation(self) -> FederationInfo:
         """Ask for the signed spec and the server's clock.
@@ -168,7 +169,9 @@ class RelayClient:
         def count(size: int) -> None:
             self.bytes_sent += size
 
-        self._transfer(lambda attempts: sender.send(self._relay, STALL_SECONDS, attempts, count))
+        self._transfer(
+            lambda attempts: sender.send(self._relay, self._stall_seconds, attempts, count)
+        )
         already_there = self.publish(envelope)
         return SendResult(
             bytes_sent=self.bytes_sent - before,
@@ -198,7 +201,7 @@ class RelayClient:
             NetworkError: cut off, or more or larger statements than a federation can have.
         """
         seen = set(known)
-        attempts = self._fresh_attempts()
+        attempts = self._attempts.fresh()
         while True:
             try:
                 for envelope in self._new_statements(seen):
@@ -228,14 +231,16 @@ class RelayClient:
             self.bytes_received += size
 
         receiver = FileReceiver(publication, folder, on_progress)
-        self._transfer(lambda attempts: receiver.fetch(self._relay, STALL_SECONDS, attempts, count))
+        self._transfer(
+            lambda attempts: receiver.fetch(self._relay, self._stall_seconds, attempts, count)
+        )
 
     def _new_statements(self, seen: set[str]) -> Iterator[bytes]:
         labels = [bytes.fromhex(label) for label in sorted(seen)[:_MAX_KNOWN_PER_REQUEST]]
         number = 0
         with self._translated():
             call = self._relay.ListStatements(relay_pb2.ListStatementsRequest(known=labels))
-            for message in watched(call, STALL_SECONDS):
+            for message in watched(call, self._stall_seconds):
                 number += 1
                 if len(message.envelope) > MAX_ENVELOPE_BYTES or number > MAX_LISTED_STATEMENTS:
                     call.cancel()
@@ -249,7 +254,7 @@ class RelayClient:
                     yield message.envelope
 
     def _transfer(self, work: Callable[[Attempts], Result]) -> Result:
-        attempts = self._fresh_attempts()
+        attempts = self._attempts.fresh()
 
         def attempt() -> Result:
             with self._translated():
@@ -258,7 +263,7 @@ class RelayClient:
         return retrying(attempt, attempts)
 
     def _repeat(self, method: Any, request: Any) -> Any:
-        return retrying(lambda: self._call(method, request), self._fresh_attempts())
+        return retrying(lambda: self._call(method, request), self._attempts.fresh())
 
     def _call(self, method: Any, request: Any, seconds: float = CALL_SECONDS) -> Any:
         with self._translated():
@@ -267,9 +272,10 @@ class RelayClient:
     def _translated(self) -> "_Translated":
         return _Translated(self.endpoint)
 
-    def _fresh_attempts(self) -> Attempts:
-        model = self._attempts
-        return Attempts(model.limit, model.base_seconds, model.cap_seconds, model.sleep)
+    @property
+    def _stall_seconds(self) -> float:
+        # Half the patience: a connection that died without a word is replaced once before the end.
+        return self._attempts.patience_seconds / 2
 
 
 class _Translated:

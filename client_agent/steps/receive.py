@@ -28,6 +28,7 @@ from client_agent.registry.statements import (
     store_publication,
 )
 from client_agent.relay.connection import open_relay
+from client_agent.relay.pace import shown
 from client_agent.site import Site
 from client_agent.steps.waiting import WaitFor
 from ff_protocol import canonical, dsse, statements
@@ -176,7 +177,7 @@ def _take_module(
         total = sum(entry.size for entry in publication.files.values())
         label = f"{publication.class_name} from {publication.site_id}"
         with progress.task(f"receiving {label}", total) as task:
-            relay.fetch_files(publication, folder, lambda done, _: task.update(done))
+            relay.fetch_files(publication, folder, shown(task))
         check_module(folder, publication, site)
     except RefusedError as error:
         remove_folder(folder)

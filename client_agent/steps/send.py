@@ -1,15 +1,15 @@
 """Send each finished module once: sign a publication, send the missing chunks, publish."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from client_agent.errors import NotReadyError
-from client_agent.progress import SILENT, Progress, Task
+from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import store_publication
 from client_agent.relay.connection import open_relay
+from client_agent.relay.pace import shown
 from client_agent.site import Site
 from ff_protocol import dsse
 from ff_protocol.clock import timestamp, utc_now
@@ -60,7 +60,7 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
             envelope = _publication(site, class_name, digest, entries)
             total = sum(entry.size for entry in entries.values())
             with progress.task(f"sending {class_name}", total) as task:
-                result = relay.send_module(folder, envelope, entries, _shower(task))
+                result = relay.send_module(folder, envelope, entries, shown(task))
             _use_here(site, digest, folder)
             sent.append(
                 SentModule(class_name, digest, result.bytes_sent, total, result.already_there)
@@ -68,10 +68,6 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
             if not result.already_there:
                 site.log.append("module_sent", module=digest, bytes=result.bytes_sent)
         return Sent(tuple(sent), relay.bytes_sent + relay.bytes_received)
-
-
-def _shower(task: Task) -> Callable[[int, int], None]:
-    return lambda done, total: task.update(done)
 
 
 def _publication(site: Site, class_name: str, digest: str, entries: dict[str, FileEntry]) -> bytes:
