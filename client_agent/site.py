@@ -91,8 +91,11 @@ class Site:
         return Credential(key_from_pem(key), chain_from_pem(chain))
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, *, wait: bool = False) -> Iterator[None]:
         """Hold the home's lock, so that two commands never change one home at a time.
+
+        Args:
+            wait: wait for a command that holds it instead of giving up.
 
         Raises:
             UsageError: another command holds it.
@@ -103,7 +106,7 @@ class Site:
             raise storage_error(error, self.home.lock) from error
         with stream:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
                 raise UsageError(
                     f"another ff-agent command is at work in {self.home.root}",

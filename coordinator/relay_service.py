@@ -13,6 +13,7 @@ from coordinator.identity import Peer, verified_peer
 from coordinator.rules import check_speaker
 from coordinator.statement_book import StatementBook
 from coordinator.store import Store
+from coordinator.watching import WATCHERS, Doorbell
 from ff_protocol import PROTOCOL_VERSION, dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import MalformedError
@@ -32,6 +33,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self._intermediates = intermediates
         self._chunks = ChunkStore(store)
         self._book = StatementBook(store, trust)
+        self._doorbell = Doorbell(store)
 
     def GetFederation(  # noqa: N802
         self, request: relay_pb2.GetFederationRequest, context: grpc.ServicerContext
@@ -73,6 +75,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
             peer = record.caller(self._peer(context))
             record.received = len(request.envelope)
             already = self._publish(request.envelope, peer)
+            self._doorbell.ring()
             return relay_pb2.PublishResponse(already_there=already)
 
     def ListStatements(  # noqa: N802
@@ -96,6 +99,22 @@ class RelayService(relay_pb2_grpc.RelayServicer):
                 chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))
                 record.sent += len(chunk.data)
                 yield chunk
+
+    def Watch(  # noqa: N802
+        self, request: relay_pb2.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[relay_pb2.News]:
+        """Ring at once and at every change, until the caller leaves or the bell is closed."""
+        with answering(context, "Watch") as record:
+            record.caller(self._peer(context))
+            for head in self._doorbell.watch(context.is_active):
+                yield relay_pb2.News(head=head)
+
+    # Calls that wait for hours must not take the threads of those that work.
+    Watch.experimental_thread_pool = WATCHERS  # type: ignore[attr-defined]
+
+    def stop_watching(self) -> None:
+        """End every Watch call, so that draining need not wait for them."""
+        self._doorbell.close()
 
     def _peer(self, context: grpc.ServicerContext) -> Peer:
         return verified_peer(context, self._trust, Role.SITE, self._intermediates)

@@ -4,6 +4,7 @@ Every call is safe to repeat, so transient faults are tried again here; what fai
 error of client_agent.errors with the endpoint in it.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
-from client_agent.errors import AgentError, NetworkError
+from client_agent.errors import NetworkError
 from client_agent.relay.receiving import FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
 from client_agent.relay.sending import ChunkSender
@@ -21,9 +22,9 @@ from client_agent.relay.translation import (
     CoordinatorUnreachableError,
     DamagedTransferError,
     WrongServerError,
-    translate,
+    translated,
 )
-from client_agent.relay.watchdog import StalledError, watched
+from client_agent.relay.watchdog import watched
 from ff_protocol import PROTOCOL_VERSION
 from ff_protocol.canonical import sha256_hex
 from ff_protocol.limits import MAX_ENVELOPE_BYTES, MAX_LISTED_STATEMENTS
@@ -36,6 +37,8 @@ OnProgress = Callable[[int, int], None]
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 60.0
+WATCH_STALL_SECONDS = 60.0
+"""The coordinator rings every 20 s even without news."""
 CONNECT_PATIENCE_SECONDS = 5.0
 _MAX_KNOWN_PER_REQUEST = 30_000  # 34 bytes each: stays below the largest message
 
@@ -211,6 +214,31 @@ class RelayClient:
             except NetworkError as error:
                 attempts.failed(error)
 
+    def watch(self, seconds: float | None = None) -> Iterator[bytes]:
+        """Yield the head of the coordinator's statements at once and then now and then.
+
+        Another head than the last one means that `list_statements` has something new. The
+        coordinator may end this at any time, for example because it has too many watchers.
+
+        Args:
+            seconds: end after this long; None leaves it to the coordinator.
+
+        Raises:
+            NetworkError, IdentityError: the connection broke, or the coordinator refuses.
+        """
+        began = time.monotonic()
+        try:
+            with translated(self.endpoint):
+                call = self._relay.Watch(relay_pb2.WatchRequest(), timeout=seconds)
+                try:
+                    for news in watched(call, WATCH_STALL_SECONDS):
+                        yield bytes(news.head)
+                finally:
+                    call.cancel()
+        except CoordinatorUnreachableError:
+            if seconds is None or time.monotonic() - began < seconds:
+                raise
+
     def fetch_files(
         self, publication: Publication, folder: Path, on_progress: OnProgress | None = None
     ) -> None:
@@ -238,7 +266,7 @@ class RelayClient:
     def _new_statements(self, seen: set[str]) -> Iterator[bytes]:
         labels = [bytes.fromhex(label) for label in sorted(seen)[:_MAX_KNOWN_PER_REQUEST]]
         number = 0
-        with self._translated():
+        with translated(self.endpoint):
             call = self._relay.ListStatements(relay_pb2.ListStatementsRequest(known=labels))
             for message in watched(call, self._stall_seconds):
                 number += 1
@@ -257,7 +285,7 @@ class RelayClient:
         attempts = self._attempts.fresh()
 
         def attempt() -> Result:
-            with self._translated():
+            with translated(self.endpoint):
                 return work(attempts)
 
         return retrying(attempt, attempts)
@@ -266,33 +294,10 @@ class RelayClient:
         return retrying(lambda: self._call(method, request), self._attempts.fresh())
 
     def _call(self, method: Any, request: Any, seconds: float = CALL_SECONDS) -> Any:
-        with self._translated():
+        with translated(self.endpoint):
             return method(request, timeout=seconds)
-
-    def _translated(self) -> "_Translated":
-        return _Translated(self.endpoint)
 
     @property
     def _stall_seconds(self) -> float:
         # Half the patience: a connection that died without a word is replaced once before the end.
         return self._attempts.patience_seconds / 2
-
-
-class _Translated:
-    """Turns what gRPC raises inside into the agent's errors."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, grpc.RpcError):
-            raised: AgentError = translate(error, self._endpoint)
-            raise raised from error
-        if isinstance(error, StalledError):
-            raise CoordinatorUnreachableError(
-                f"coordinator {self._endpoint}: no progress for {error.args[0]:.0f} s",
-                hint="nothing is lost: run the same command again",
-            ) from error

@@ -18,7 +18,6 @@ def open_relay(site: Site) -> Iterator["RelayClient"]:
         NetworkError, IdentityError: with what is wrong and what to do.
     """
     from client_agent.relay.channel import connect  # grpc: offline steps do without it
-
     from client_agent.relay.proxy import parse_proxy
     from client_agent.relay.retrying import Attempts
 

@@ -1,8 +1,12 @@
 """From gRPC's status to the agent's errors: one clear line with the endpoint and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import grpc
 
 from client_agent.errors import AgentError, IdentityError, NetworkError, RefusedError
+from client_agent.relay.watchdog import StalledError
 
 _Code = grpc.StatusCode
 _RERUN = "nothing is lost: run the same command again once it is back"
@@ -30,6 +34,20 @@ class DamagedTransferError(NetworkError):
     """The coordinator sent other bytes than were asked for, or lacks what it announced."""
 
     transient = False
+
+
+@contextmanager
+def translated(endpoint: str) -> Iterator[None]:
+    """Turn what gRPC and the watchdog raise inside into the agent's errors."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise translate(error, endpoint) from error
+    except StalledError as error:
+        raise CoordinatorUnreachableError(
+            f"coordinator {endpoint}: no progress for {error.args[0]:.0f} s",
+            hint=f"the line may be cut or too slow; {_RERUN}",
+        ) from error
 
 
 def translate(error: grpc.RpcError, endpoint: str) -> AgentError:
@@ -95,7 +113,7 @@ def _unavailable(text: str, endpoint: str) -> AgentError:
     if any(sign in lower for sign in _TLS_SIGNS):
         return PeerUntrustedError(
             f"no trusted connection to {endpoint}: {_handshake(lower)}",
-            hint="ff-agent doctor finds out which of address, interception, clock and certificate it is",
+            hint="ff-agent doctor finds out which it is: address, interception, clock, certificate",
         )
     return _unreachable(endpoint, _last(text))
 

@@ -51,8 +51,8 @@ def join(
     Args:
         invitation_file: from `ff-coordinator invite`.
         home: the site's home, new or half joined.
-        connect_to: `HOST:PORT` to dial instead of the invitation's; the certificate must still carry
-            the invitation's name.
+        connect_to: `HOST:PORT` to dial instead of the invitation's; the certificate must still
+            carry the invitation's name.
         proxy: HTTP proxy to pass, `http://HOST:PORT`.
 
     Raises:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from client_agent.errors import NotReadyError
+from client_agent.errors import NotReadyError, RefusedError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import load_revocations
@@ -15,7 +15,7 @@ from ff_protocol import dsse
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
-from ff_protocol.manifest import FileEntry, describe_module
+from ff_protocol.manifest import MODULE_FILE, FileEntry, describe_module
 from ff_protocol.statements import Publication, build_publication
 
 
@@ -57,8 +57,9 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
             if revoked.covering(digest, site.site_id):
                 progress.note(f"{class_name}: its module is revoked and is not sent")
                 continue
-            envelope = _publication(site, class_name, digest, entries)
             total = sum(entry.size for entry in entries.values())
+            _check_size(class_name, entries, site)
+            envelope = _publication(site, class_name, digest, entries)
             with progress.task(f"sending {class_name}", total) as task:
                 result = relay.send_module(folder, envelope, entries, shown(task))
             _use_here(site, digest, folder)
@@ -68,6 +69,16 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
             if not result.already_there:
                 site.log.append("module_sent", module=digest, bytes=result.bytes_sent)
         return Sent(tuple(sent), relay.bytes_sent + relay.bytes_received)
+
+
+def _check_size(class_name: str, entries: dict[str, FileEntry], site: Site) -> None:
+    """Refuse here what every other party would refuse after the transfer."""
+    size, limit = entries[MODULE_FILE].size, site.spec.policy.max_module_bytes
+    if size > limit:
+        raise RefusedError(
+            f"{class_name}: its module has {size:,} bytes, the federation accepts {limit:,}",
+            hint="train with a smaller preset, or ask the operator to raise max_module_bytes",
+        )
 
 
 def _publication(site: Site, class_name: str, digest: str, entries: dict[str, FileEntry]) -> bytes:
