@@ -5,7 +5,7 @@ error of client_agent.errors with the endpoint in it.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,11 @@ from client_agent.relay.translation import (
 from client_agent.relay.watchdog import watched
 from ff_protocol import PROTOCOL_VERSION
 from ff_protocol.canonical import sha256_hex
-from ff_protocol.limits import MAX_ENVELOPE_BYTES, MAX_LISTED_STATEMENTS
+from ff_protocol.limits import (
+    MAX_CHUNKS_PER_REQUEST,
+    MAX_ENVELOPE_BYTES,
+    MAX_LISTED_STATEMENTS,
+)
 from ff_protocol.manifest import FileEntry
 from ff_protocol.statements import Publication
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
@@ -255,13 +259,30 @@ class RelayClient:
             StorageError: the disk refuses.
         """
 
-        def count(size: int) -> None:
-            self.bytes_received += size
-
         receiver = FileReceiver(publication, folder, on_progress)
-        self._transfer(
-            lambda attempts: receiver.fetch(self._relay, self._stall_seconds, attempts, count)
-        )
+
+        def work(attempts: Attempts) -> None:
+            def read_chunks(entry: FileEntry, index: int) -> Generator[bytes, None, None]:
+                for start in range(index, len(entry.chunks), MAX_CHUNKS_PER_REQUEST):
+                    digests = entry.chunks[start : start + MAX_CHUNKS_PER_REQUEST]
+                    for data in self._get_chunks(digests):
+                        self.bytes_received += len(data)
+                        attempts.progressed()
+                        yield data
+
+            receiver.fetch(read_chunks)
+
+        self._transfer(work)
+
+    def _get_chunks(self, digests: tuple[str, ...]) -> Iterator[bytes]:
+        """Yield as many chunks as were asked for, or fewer: the caller checks what they are."""
+        request = relay_pb2.GetChunksRequest(sha256=map(bytes.fromhex, digests))
+        call = self._relay.GetChunks(request)
+        try:
+            for message, _ in zip(watched(call, self._stall_seconds), digests, strict=False):
+                yield message.data
+        finally:
+            call.cancel()
 
     def _new_statements(self, seen: set[str]) -> Iterator[bytes]:
         labels = [bytes.fromhex(label) for label in sorted(seen)[:_MAX_KNOWN_PER_REQUEST]]

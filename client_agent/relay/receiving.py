@@ -1,20 +1,19 @@
 """Receiving a module's files: each chunk verified, resumable, never outside the folder."""
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from client_agent.errors import RefusedError
-from client_agent.relay.retrying import Attempts
-from client_agent.relay.translation import DamagedTransferError
-from client_agent.relay.watchdog import watched
+from client_agent.relay.faults import DamagedTransferError
 from ff_protocol.files import storage_error, sync_folder
-from ff_protocol.limits import MAX_CHUNKS_PER_REQUEST
 from ff_protocol.manifest import ALL_FILES, FileEntry, expected_chunk_size
 from ff_protocol.statements import Publication
-from ff_protocol.wire import relay_pb2
+
+ReadChunks = Callable[[FileEntry, int], Generator[bytes, None, None]]
 
 
 class FileReceiver:
@@ -40,23 +39,14 @@ class FileReceiver:
         self._total = sum(entry.size for entry in self._entries)
         self._done: dict[str, int] = {}
 
-    def fetch(
-        self,
-        relay: Any,
-        stall_seconds: float,
-        attempts: Attempts,
-        count: Callable[[int], None],
-    ) -> None:
+    def fetch(self, read_chunks: ReadChunks) -> None:
         """Fetch what is not here yet; call again after a fault to go on.
 
         Args:
-            relay: stub of the Relay service.
-            stall_seconds: longest wait for a chunk.
-            attempts: told of every verified chunk.
-            count: told of the bytes of every chunk.
+            read_chunks: yields the chunks of a file from a given one on, from an untrusted source;
+                what it raises passes through.
 
         Raises:
-            grpc.RpcError, StalledError: the connection.
             DamagedTransferError: a chunk is not what was asked for.
             RefusedError: the file's hash contradicts its chunks'.
             StorageError: the disk refuses.
@@ -65,7 +55,7 @@ class FileReceiver:
             self._folder.mkdir(parents=True, exist_ok=True)
             for entry in self._entries:
                 if not self._complete(entry):
-                    self._fetch_file(entry, relay, stall_seconds, attempts, count)
+                    self._fetch_file(entry, read_chunks)
         except OSError as error:
             raise storage_error(error, self._folder) from error
 
@@ -79,38 +69,24 @@ class FileReceiver:
         self._report(entry, entry.size)
         return True
 
-    def _fetch_file(
-        self,
-        entry: FileEntry,
-        relay: Any,
-        stall_seconds: float,
-        attempts: Attempts,
-        count: Callable[[int], None],
-    ) -> None:
+    def _fetch_file(self, entry: FileEntry, read_chunks: ReadChunks) -> None:
         part = self._folder / f"{entry.name}.part"
         with _open_part(part) as stream:
             whole, index = _verified(stream, entry)
-            self._report(entry, stream.tell())
-            while index < len(entry.chunks):
-                batch = entry.chunks[index : index + MAX_CHUNKS_PER_REQUEST]
-                request = relay_pb2.GetChunksRequest(sha256=map(bytes.fromhex, batch))
-                call = relay.GetChunks(request)
-                end = index + len(batch)
-                try:
-                    for message in watched(call, stall_seconds):
-                        if index == end:
+            done = stream.tell()
+            self._report(entry, done)
+            if index < len(entry.chunks):
+                with contextlib.closing(read_chunks(entry, index)) as chunks:
+                    for data in chunks:
+                        _check_chunk(data, entry, index)
+                        stream.write(data)
+                        whole.update(data)
+                        index, done = index + 1, done + len(data)
+                        self._report(entry, done)
+                        if index == len(entry.chunks):
                             break
-                        _check_chunk(message.data, entry, index)
-                        stream.write(message.data)
-                        whole.update(message.data)
-                        index += 1
-                        count(len(message.data))
-                        attempts.progressed()
-                        self._report(entry, stream.tell())
-                finally:
-                    call.cancel()
-                if index < end:
-                    raise DamagedTransferError(f"the coordinator sent too little of {entry.name}")
+            if index < len(entry.chunks):
+                raise DamagedTransferError(f"the source sent too little of {entry.name}")
             stream.flush()
             os.fsync(stream.fileno())
         if whole.hexdigest() != entry.sha256:
@@ -154,6 +130,6 @@ def _check_chunk(data: bytes, entry: FileEntry, index: int) -> None:
     right_size = len(data) == expected_chunk_size(entry, index)
     if not right_size or hashlib.sha256(data).hexdigest() != entry.chunks[index]:
         raise DamagedTransferError(
-            f"the coordinator sent other bytes than chunk {index} of {entry.name}",
-            hint="tell its operator: its store may be damaged",
+            f"the source sent other bytes than chunk {index} of {entry.name}",
+            hint="tell its operator: the store or the disk may be damaged",
         )

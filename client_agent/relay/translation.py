@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import grpc
 
 from client_agent.errors import AgentError, IdentityError, NetworkError, RefusedError
+from client_agent.relay.faults import DamagedTransferError
 from client_agent.relay.watchdog import StalledError
 
 _Code = grpc.StatusCode
@@ -28,12 +29,6 @@ class WrongServerError(NetworkError):
 
 class PeerUntrustedError(IdentityError):
     """The TLS handshake failed: a certificate of either side was refused."""
-
-
-class DamagedTransferError(NetworkError):
-    """The coordinator sent other bytes than were asked for, or lacks what it announced."""
-
-    transient = False
 
 
 @contextmanager

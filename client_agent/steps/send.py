@@ -59,10 +59,10 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
                 continue
             total = sum(entry.size for entry in entries.values())
             _check_size(class_name, entries, site)
-            envelope = _publication(site, class_name, digest, entries)
+            envelope = sign_publication(site, class_name, digest, entries)
             with progress.task(f"sending {class_name}", total) as task:
                 result = relay.send_module(folder, envelope, entries, shown(task))
-            _use_here(site, digest, folder)
+            use_here(site, digest, folder)
             sent.append(
                 SentModule(class_name, digest, result.bytes_sent, total, result.already_there)
             )
@@ -81,7 +81,9 @@ def _check_size(class_name: str, entries: dict[str, FileEntry], site: Site) -> N
         )
 
 
-def _publication(site: Site, class_name: str, digest: str, entries: dict[str, FileEntry]) -> bytes:
+def sign_publication(
+    site: Site, class_name: str, digest: str, entries: dict[str, FileEntry]
+) -> bytes:
     """Sign the publication, or take the one of an earlier attempt."""
     path = site.home.publications / f"{digest}.dsse"
     if path.exists():
@@ -99,7 +101,7 @@ def _publication(site: Site, class_name: str, digest: str, entries: dict[str, Fi
     return envelope
 
 
-def _use_here(site: Site, digest: str, folder: Path) -> None:
+def use_here(site: Site, digest: str, folder: Path) -> None:
     """This site's own module takes part in its data set like everyone's."""
     destination = site.home.admitted(digest)
     if not destination.exists():
