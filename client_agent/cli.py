@@ -25,6 +25,7 @@ class _Commands(CommandGroup):
         "bundle",
         "status",
         "doctor",
+        "doctor",
         "inspect",
         "log",
         "demo",
