@@ -48,6 +48,7 @@ class Line:
         refuse_connect: HTTP status that the CONNECT proxy answers with.
         authorisation: what the CONNECT proxy demands in Proxy-Authorization.
         silent: accept, and never answer.
+        frozen: while set, nothing passes in either direction.
     """
 
     target: tuple[str, int]
@@ -60,6 +61,7 @@ class Line:
     authorisation: str | None = None
     silent: bool = False
     on_cut: Callable[[], None] | None = None
+    frozen: threading.Event = field(default_factory=threading.Event)
     passages: list[Passage] = field(default_factory=list)
 
     def __enter__(self) -> "Line":
@@ -177,6 +179,8 @@ class Line:
                     break
                 due = max(due, moment)  # a late segment holds up those behind it
                 time.sleep(max(0.0, due - time.monotonic()))
+                while self.frozen.is_set():
+                    time.sleep(0.02)
                 sink.sendall(piece)
                 with self._lock:
                     setattr(passage, way, getattr(passage, way) + len(piece))
