@@ -39,6 +39,14 @@ def write_credentials(folder: Path, member, envelope: bytes) -> Path:  # type: i
     return folder
 
 
+def read_credentials(folder: Path) -> tuple[TrustRoot, Credential]:
+    """Read what `write_credentials` wrote."""
+    (root,) = chain_from_pem((folder / "root.pem").read_bytes())
+    trust = TrustRoot(root, (folder / "federation").read_text())
+    key = key_from_pem((folder / "tls.key").read_bytes())
+    return trust, Credential(key, chain_from_pem((folder / "tls.pem").read_bytes()))
+
+
 def peak_bytes() -> int:
     """Largest resident set of this program. (ru_maxrss would count its parent's before exec.)"""
     status = Path("/proc/self/status").read_text()
@@ -47,12 +55,7 @@ def peak_bytes() -> int:
 
 
 def main(action: str, endpoint: str, folder: Path, module: Path, patience: float) -> int:
-    (root,) = chain_from_pem((folder / "root.pem").read_bytes())
-    trust = TrustRoot(root, (folder / "federation").read_text())
-    credential = Credential(
-        key_from_pem((folder / "tls.key").read_bytes()),
-        chain_from_pem((folder / "tls.pem").read_bytes()),
-    )
+    trust, credential = read_credentials(folder)
     envelope = (folder / "publication.dsse").read_bytes()
     attempts = Attempts(patience_seconds=patience)
     document: dict[str, object] = {}
