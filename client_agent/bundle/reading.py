@@ -11,7 +11,7 @@ from client_agent.bundle import layout
 from client_agent.bundle.archive import Member, read_index
 from client_agent.errors import RefusedError, UsageError
 from client_agent.relay.faults import DamagedTransferError
-from client_agent.relay.receiving import FileReceiver
+from client_agent.relay.receiving import Data, FileReceiver
 from ff_protocol import canonical
 from ff_protocol.errors import MalformedError
 from ff_protocol.limits import CHUNK_BYTES
@@ -87,11 +87,10 @@ class BundleSource:
 
         Raises:
             DamagedTransferError: a file is not the one published.
-            RefusedError: the files contradict the publication.
             StorageError: the disk refuses.
         """
 
-        def chunks(entry: FileEntry, index: int) -> Generator[bytes, None, None]:
+        def chunks(entry: FileEntry, index: int) -> Generator[Data, None, None]:
             member = self._members[layout.file_name(publication.module, entry.name)]
             if member.size != entry.size:
                 raise DamagedTransferError(

@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from client_agent.errors import NetworkError
-from client_agent.relay.receiving import FileReceiver
+from client_agent.relay.chunk_wire import get_chunks, put_chunks
+from client_agent.relay.receiving import Data, FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
 from client_agent.relay.sending import ChunkSender
 from client_agent.relay.translation import (
@@ -95,6 +96,8 @@ class RelayClient:
         self.bytes_received = 0
         self._attempts = attempts
         self._relay = relay_pb2_grpc.RelayStub(channel)
+        self._put_chunks = put_chunks(channel)
+        self._get_chunks = get_chunks(channel)
         self._enrolment = relay_pb2_grpc.EnrolmentStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
 
@@ -176,9 +179,11 @@ class RelayClient:
         def count(size: int) -> None:
             self.bytes_sent += size
 
-        self._transfer(
-            lambda attempts: sender.send(self._relay, self._stall_seconds, attempts, count)
-        )
+        def work(attempts: Attempts) -> None:
+            missing = sender.missing(self._find_missing)
+            sender.send(self._put_chunks, missing, self._stall_seconds, attempts, count)
+
+        self._transfer(work)
         already_there = self.publish(envelope)
         return SendResult(
             bytes_sent=self.bytes_sent - before,
@@ -262,10 +267,10 @@ class RelayClient:
         receiver = FileReceiver(publication, folder, on_progress)
 
         def work(attempts: Attempts) -> None:
-            def read_chunks(entry: FileEntry, index: int) -> Generator[bytes, None, None]:
+            def read_chunks(entry: FileEntry, index: int) -> Generator[Data, None, None]:
                 for start in range(index, len(entry.chunks), MAX_CHUNKS_PER_REQUEST):
                     digests = entry.chunks[start : start + MAX_CHUNKS_PER_REQUEST]
-                    for data in self._get_chunks(digests):
+                    for data in self._chunks(digests):
                         self.bytes_received += len(data)
                         attempts.progressed()
                         yield data
@@ -274,13 +279,17 @@ class RelayClient:
 
         self._transfer(work)
 
-    def _get_chunks(self, digests: tuple[str, ...]) -> Iterator[bytes]:
+    def _find_missing(self, digests: list[bytes]) -> set[bytes]:
+        request = relay_pb2.FindMissingChunksRequest(sha256=digests)
+        return set(self._relay.FindMissingChunks(request, timeout=CALL_SECONDS).sha256)
+
+    def _chunks(self, digests: tuple[str, ...]) -> Iterator[Data]:
         """Yield as many chunks as were asked for, or fewer: the caller checks what they are."""
         request = relay_pb2.GetChunksRequest(sha256=map(bytes.fromhex, digests))
-        call = self._relay.GetChunks(request)
+        call = self._get_chunks(request)
         try:
-            for message, _ in zip(watched(call, self._stall_seconds), digests, strict=False):
-                yield message.data
+            for data, _ in zip(watched(call, self._stall_seconds), digests, strict=False):
+                yield data
         finally:
             call.cancel()
 
