@@ -46,6 +46,9 @@ def measure(*, quick: bool) -> list[Row]:
             site = federation.site("hospital-1")
             certificates = _certificates(federation, site, folder / "certificates")
             rows = _throughput(federation, site, certificates, folder, size, repeats)
+        place = folder / "exchange"
+        place.mkdir()
+        with make_federation(place) as federation:
             rows += _exchange(federation, certificates, quick=quick)
         counts = (5, 20) if quick else (10, 32, 100, 316, 1000)
         for sites in counts:
@@ -145,8 +148,14 @@ def _throughput(
             Row(f"{word}: plain TLS socket", plain, "MiB/s"),
             Row(f"{word}: relay / bare gRPC", statistics.median(ratios), "", f">= {GOAL}"),
             Row(f"{word}: relay / plain TLS", relay / plain, ""),
-            Row(f"{word}: CPU both sides, relay", statistics.median(cpu[f"relay {way}"]), "s/GiB"),
-            Row(f"{word}: CPU both sides, bare", statistics.median(cpu[f"grpc {way}"]), "s/GiB"),
+        ]
+        rows += [
+            Row(
+                f"{word}: CPU of both sides, {label}",
+                statistics.median(cpu[f"{kind} {way}"]),
+                "s/GiB",
+            )
+            for kind, label in (("relay", "relay"), ("grpc", "bare gRPC"), ("tls", "plain TLS"))
         ]
     return rows
 
