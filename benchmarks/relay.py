@@ -37,7 +37,7 @@ class Row:
 
 def measure(*, quick: bool) -> list[Row]:
     """Throughput against bare gRPC and TLS, CPU per GiB, cost by sites, and Flower beside it."""
-    size = (48 if quick else 256) * MIB
+    size = (48 if quick else 128) * MIB
     repeats = 2 if quick else 5
     policy = {"max_module_bytes": 2 * GIB}
     with tempfile.TemporaryDirectory() as name:
