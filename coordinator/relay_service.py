@@ -103,7 +103,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
     def Watch(  # noqa: N802
         self, request: relay_pb2.WatchRequest, context: grpc.ServicerContext
     ) -> Iterator[relay_pb2.News]:
-        """Ring at once and at every change, until the caller leaves or the bell is closed."""
+        """Ring at once and at every change, until the caller leaves."""
         with answering(context, "Watch") as record:
             record.caller(self._peer(context))
             for head in self._doorbell.watch(context.is_active):
@@ -111,10 +111,6 @@ class RelayService(relay_pb2_grpc.RelayServicer):
 
     # Calls that wait for hours must not take the threads of those that work.
     Watch.experimental_thread_pool = WATCHERS  # type: ignore[attr-defined]
-
-    def stop_watching(self) -> None:
-        """End every Watch call, so that draining need not wait for them."""
-        self._doorbell.close()
 
     def _peer(self, context: grpc.ServicerContext) -> Peer:
         return verified_peer(context, self._trust, Role.SITE, self._intermediates)

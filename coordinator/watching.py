@@ -37,19 +37,12 @@ class Doorbell:
         self._looking = threading.Lock()
         self._rung = 0
         self._watchers = 0
-        self._closed = False
         self._seen: tuple[float, int, bytes] | None = None
 
     def ring(self) -> None:
         """Something was published here: look at once."""
         with self._changed:
             self._rung += 1
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """End every watch."""
-        with self._changed:
-            self._closed = True
             self._changed.notify_all()
 
     def watch(self, active: Callable[[], bool]) -> Iterator[bytes]:
@@ -72,7 +65,7 @@ class Doorbell:
 
     def _rings(self, active: Callable[[], bool], stays: bool) -> Iterator[bytes]:
         last, told, end = b"", 0.0, time.monotonic() + LONGEST_SECONDS
-        while active() and not self._closed:
+        while active():
             with self._changed:
                 rung = self._rung
             head, now = self._head(rung), time.monotonic()
@@ -82,10 +75,8 @@ class Doorbell:
             if not stays or now >= end:
                 return
             with self._changed:
-                self._changed.wait_for(
-                    lambda rung=rung: self._closed or self._rung != rung,  # type: ignore[misc]
-                    self._look_seconds,
-                )
+                if self._rung == rung:
+                    self._changed.wait(self._look_seconds)
 
     def _head(self, rung: int) -> bytes:
         """Return the hash of all statements' keys, at most `look_seconds` old and not before

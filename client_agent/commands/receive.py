@@ -35,9 +35,10 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
     from client_agent.steps.revoke import deliver_revocations, finish_unlearning
     from client_agent.steps.watch import watch as watch_relay
 
-    if watch and values["wait"] is not None:
+    wait, seconds = make_wait(values), timeout_of(values)
+    if watch and wait is not None:
         raise UsageError("--watch and --wait are two ways of waiting", hint="give one of them")
-    if not watch and values["wait"] is None and _given("timeout"):
+    if not watch and wait is None and _given("timeout"):
         raise UsageError(
             "--timeout limits waiting, and nothing is waited for",
             hint="add --wait N, or --watch, or leave --timeout out",
@@ -55,11 +56,12 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
             unlearned = finish_unlearning(site, progress) or unlearned
 
     if watch:
-        limit = timeout_of(values) if _given("timeout") else None
-        until = None if limit is None else time.monotonic() + limit
+        until = None
+        if seconds is not None and _given("timeout"):
+            until = time.monotonic() + seconds
         received = watch_relay(site, came, until=until, progress=progress)
     else:
-        received = receive(site, make_wait(values), progress)
+        received = receive(site, wait, progress)
         if rebuild:
             with site.exclusive(wait=True):
                 unlearned = finish_unlearning(site, progress)

@@ -6,7 +6,6 @@ error of client_agent.errors with the endpoint in it.
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from client_agent.errors import NetworkError
+from client_agent.relay.answers import Enrolled, FederationInfo, SendResult
 from client_agent.relay.chunk_wire import get_chunks, put_chunks
 from client_agent.relay.receiving import Data, FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
@@ -46,40 +46,6 @@ WATCH_STALL_SECONDS = 60.0
 """The coordinator rings every 20 s even without news."""
 CONNECT_PATIENCE_SECONDS = 5.0
 _MAX_KNOWN_PER_REQUEST = 30_000  # 34 bytes each: stays below the largest message
-
-
-@dataclass(frozen=True)
-class FederationInfo:
-    """The coordinator's answer: signed spec, its clock (seconds since 1970 UTC), wire version."""
-
-    spec_envelope: bytes
-    server_time: int
-    protocol_version: int
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    """Certificate chains (PEM, leaf first) and the signed spec; the caller verifies all three."""
-
-    tls_chain: bytes
-    signing_chain: bytes
-    spec_envelope: bytes
-
-
-@dataclass(frozen=True)
-class SendResult:
-    """What sending a module took. `already_there`: it had been published before.
-
-    Attributes:
-        bytes_sent: payload sent now, publication included.
-        chunks_sent: chunks acknowledged now.
-        chunks_total: distinct chunks of the module.
-    """
-
-    bytes_sent: int
-    chunks_sent: int
-    chunks_total: int
-    already_there: bool
 
 
 class RelayClient:
