@@ -95,7 +95,7 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
     while something is received, not while this waits.
 
     Raises:
-        UsageError: another command is at work in this home.
+        UsageError: another command is at work in this home (while waiting, it is waited for).
         NetworkError: the coordinator cannot be reached (while waiting, tries go on).
         WaitTimeoutError: what is waited for did not come; what came is kept.
     """
@@ -104,12 +104,10 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
         with site.exclusive():
             _receive_once(site, result, progress)
         return result
-    first = True
     with progress.task(f"waiting for {wait.what}", wait.needed(site)) as task:
         while True:
             try:
-                with site.exclusive(wait=not first):
-                    first = False
+                with site.exclusive(wait=True):
                     _receive_once(site, result, progress)
             except NetworkError as error:
                 if not error.transient or wait.overdue:
