@@ -103,12 +103,10 @@ def test_a_line_cut_while_fetching_is_taken_up_where_it_broke(federation, site, 
     publication, envelope = site.publication_of(module)
     with to_coordinator(federation) as line, through(line, federation, site) as client:
         client.send_module(module, envelope, publication.files)
-    done = []
     with to_coordinator(federation, rate=12 * MIB, cut_after=-int(share * 12 * MIB)) as line:
-        line.on_cut = lambda: done.append(line.down)
         with through(line, federation, site) as client:
             client.fetch_files(publication, tmp_path / "fetched")
-        assert len(line.passages) == 2
+        assert len(line.passages) >= 2
         # At most the chunk that was under way, and what lay in buffers, came twice.
         assert line.down <= 12 * MIB * OVERHEAD + HANDSHAKE + CHUNK_BYTES + 2 * 64 * 1024
     assert describe_module(tmp_path / "fetched") == describe_module(module)
@@ -141,7 +139,7 @@ def test_a_line_that_falls_silent_is_replaced_and_then_given_up(federation, site
 
     with to_coordinator(federation) as line:
         with (
-            through(line, federation, site, patience=3.0) as client,
+            through(line, federation, site, patience=8.0) as client,
             pytest.raises(NetworkError) as caught,
         ):
             client.send_module(module, envelope, publication.files, fall_silent)

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client_agent.relay.chunk_wire import chunk_data, frame_chunk
@@ -23,6 +23,7 @@ def test_a_chunk_is_framed_as_protobuf_does_and_read_back(size):
     assert read == data
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_whatever_comes_is_read_as_protobuf_reads_it(message):
     try:
@@ -34,6 +35,7 @@ def test_whatever_comes_is_read_as_protobuf_reads_it(message):
         assert chunk_data(message) == expected
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.binary(max_size=40))
 def test_what_follows_the_usual_beginning_is_read_as_protobuf_reads_it(data, tail):
     message = frame_chunk(bytes(32), data) + tail
