@@ -2,13 +2,12 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import BinaryIO
 
 from client_agent.errors import RefusedError
 from client_agent.relay.faults import DamagedTransferError
+from client_agent.relay.part_file import PartFile
 from ff_protocol.files import storage_error, sync_folder
 from ff_protocol.manifest import ALL_FILES, FileEntry, expected_chunk_size
 from ff_protocol.statements import Publication
@@ -73,25 +72,23 @@ class FileReceiver:
         return True
 
     def _fetch_file(self, entry: FileEntry, read_chunks: ReadChunks) -> None:
-        part = self._folder / f"{entry.name}.part"
-        with _open_part(part) as stream:
-            index = _verified_chunks(stream, entry)
-            done = stream.tell()
+        path = self._folder / f"{entry.name}.part"
+        with PartFile(path) as part:
+            index, done = _keep_verified(part, entry)
             self._report(entry, done)
             if index < len(entry.chunks):
                 with contextlib.closing(read_chunks(entry, index)) as chunks:
                     for data in chunks:
                         _check_chunk(data, entry, index)
-                        stream.write(data)
+                        part.write(done, data)
                         index, done = index + 1, done + len(data)
                         self._report(entry, done)
                         if index == len(entry.chunks):
                             break
             if index < len(entry.chunks):
                 raise DamagedTransferError(f"the source sent too little of {entry.name}")
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self._folder / entry.name)
+            part.sync()
+        path.replace(self._folder / entry.name)
         sync_folder(self._folder)
 
     def _report(self, entry: FileEntry, done: int) -> None:
@@ -100,27 +97,20 @@ class FileReceiver:
             self._on_progress(sum(self._done.values()), self._total)
 
 
-def _open_part(path: Path) -> BinaryIO:
-    # A link planted in the folder must not lead the writing elsewhere.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, 0o644), "r+b")
-
-
-def _verified_chunks(stream: BinaryIO, entry: FileEntry) -> int:
-    """Keep the whole verified chunks at the beginning of `stream`, cut off the rest.
+def _keep_verified(part: PartFile, entry: FileEntry) -> tuple[int, int]:
+    """Keep the whole verified chunks at the beginning of `part`, cut off the rest.
 
     Returns:
-        The number of chunks kept.
+        The number of chunks kept, and of their bytes.
     """
     kept = position = 0
     for index, digest in enumerate(entry.chunks):
-        data = stream.read(expected_chunk_size(entry, index))
+        data = part.read(position, expected_chunk_size(entry, index))
         if hashlib.sha256(data).hexdigest() != digest:
             break
         kept, position = index + 1, position + len(data)
-    stream.seek(position)
-    stream.truncate()
-    return kept
+    part.truncate(position)
+    return kept, position
 
 
 def _check_chunk(data: Data, entry: FileEntry, index: int) -> None:
