@@ -14,12 +14,13 @@ from client_agent.console import show_table
 from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
-NAMES = ("startup", "training", "sampling", "round_trip")
+NAMES = ("startup", "training", "sampling", "round_trip", "relay")
 TITLES = {
     "startup": "start-up",
     "training": "training a generator (preset tiny, all cores)",
     "sampling": "sampling a module, batch 64",
     "round_trip": "whole federation: bytes, memory, accuracy",
+    "relay": "the relay: throughput in proportion, CPU, many sites, Flower",
 }
 
 
@@ -44,7 +45,7 @@ def main(
 ) -> None:
     """Measure what docs/benchmarks.md publishes; `recover --help` compares ways of learning.
 
-    Without NAMES all four are run, in about four minutes on two cores. With --dataset the round
+    Without NAMES all five are run, in about ten minutes on two cores. With --dataset the round
     trip is run on that file instead of digits; `--dataset shared` takes the real images beside
     the checkout.
     """

@@ -30,7 +30,14 @@ from ff_protocol.trust import TrustRoot
 
 
 class SiteFile(Strict):
-    """Contents of `site.yaml`."""
+    """Contents of `site.yaml`: who this site is and how it reaches its coordinator.
+
+    Attributes:
+        endpoint: `HOST:PORT` to dial.
+        server_name: the name that the coordinator's certificate must carry; None: the host dialled.
+        proxy: `http://[USER:PASSWORD@]HOST:PORT` to pass; None connects straight.
+        patience_seconds: a transfer fails after so many seconds without progress.
+    """
 
     version: Literal[1] = 1
     site_id: str = Field(max_length=63)
@@ -38,11 +45,15 @@ class SiteFile(Strict):
     federation_name: str = Field(max_length=200)
     endpoint: str = Field(max_length=300)
     server_name: str | None = None
+    proxy: str | None = Field(default=None, max_length=500)
+    patience_seconds: float = Field(default=120, ge=1, le=86_400)
 
     def write(self, path: Path) -> None:
         """Write as YAML."""
-        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-        write_atomically(path, text.encode())
+        values = {"version": self.version, **self.model_dump(exclude_defaults=True)}
+        text = yaml.safe_dump(values, sort_keys=False)
+        # A proxy's password is nobody else's business.
+        write_atomically(path, text.encode(), mode=0o600 if self.proxy else 0o644)
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,11 @@ class Site:
         return Credential(key_from_pem(key), chain_from_pem(chain))
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, *, wait: bool = False) -> Iterator[None]:
         """Hold the home's lock, so that two commands never change one home at a time.
+
+        Args:
+            wait: wait for a command that holds it instead of giving up.
 
         Raises:
             UsageError: another command holds it.
@@ -92,7 +106,7 @@ class Site:
             raise storage_error(error, self.home.lock) from error
         with stream:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
                 raise UsageError(
                     f"another ff-agent command is at work in {self.home.root}",

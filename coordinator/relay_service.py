@@ -15,6 +15,7 @@ from coordinator.rules import check_speaker
 from coordinator.slots import Slots
 from coordinator.statement_book import StatementBook
 from coordinator.store import Store
+from coordinator.watching import WATCHERS, Doorbell
 from ff_protocol import PROTOCOL_VERSION, dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import MalformedError
@@ -44,6 +45,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self._pipeline = Pipeline(SLOTS)
         self._chunks = ChunkStore(store)
         self._book = StatementBook(store, trust)
+        self._doorbell = Doorbell(store)
 
     def GetFederation(  # noqa: N802
         self, request: relay_pb2.GetFederationRequest, context: grpc.ServicerContext
@@ -84,6 +86,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
             peer = record.caller(self._peer(context))
             record.received = len(request.envelope)
             already = self._publish(request.envelope, peer)
+            self._doorbell.ring()
             return relay_pb2.PublishResponse(already_there=already)
 
     def ListStatements(  # noqa: N802
@@ -108,6 +111,18 @@ class RelayService(relay_pb2_grpc.RelayServicer):
                     chunk = relay_pb2.Chunk(sha256=digest, data=self._chunks.get(digest))
                 record.sent += len(chunk.data)
                 yield chunk
+
+    def Watch(  # noqa: N802
+        self, request: relay_pb2.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[relay_pb2.News]:
+        """Ring at once and at every change, until the caller leaves."""
+        with self._calls.answering(context, "Watch") as record:
+            record.caller(self._peer(context))
+            for head in self._doorbell.watch(context.is_active):
+                yield relay_pb2.News(head=head)
+
+    # Calls that wait for hours must not take the threads of those that work.
+    Watch.experimental_thread_pool = WATCHERS  # type: ignore[attr-defined]
 
     def _store_chunk(self, chunk: relay_pb2.Chunk) -> tuple[bytes, int]:
         self._chunks.put(chunk.sha256, chunk.data)

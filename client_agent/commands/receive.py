@@ -1,8 +1,10 @@
 """`ff-agent receive`."""
 
+import time
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from client_agent.commands.common import Call, plain, site_command, wait_options
 
@@ -10,27 +12,59 @@ from client_agent.commands.common import Call, plain, site_command, wait_options
 @site_command("receive")
 @wait_options
 @click.option(
+    "--watch",
+    is_flag=True,
+    help="Go on receiving as others publish, until Ctrl-C or SIGTERM (or --timeout).",
+)
+@click.option(
     "--rebuild/--no-rebuild",
     default=True,
     show_default=True,
     help="After a revocation, rebuild data set and classifier at once.",
 )
-def command(call: Call, rebuild: bool, **values: Any) -> None:
+def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
     """Fetch what is new, check it, admit or refuse it.
 
     Revocations come first: what they name is deleted here with all that was made from it, and the
-    classifier is rebuilt without it.
+    classifier is rebuilt without it. What is here already is not fetched again, and an interrupted
+    download goes on from its last whole chunk.
     """
-    from client_agent.commands.options import make_wait
-    from client_agent.steps.receive import receive
+    from client_agent.commands.options import make_wait, timeout_of
+    from client_agent.errors import UsageError
+    from client_agent.steps.receive import Received, receive
     from client_agent.steps.revoke import deliver_revocations, finish_unlearning
+    from client_agent.steps.watch import watch as watch_relay
 
+    wait, seconds = make_wait(values), timeout_of(values)
+    if watch and wait is not None:
+        raise UsageError("--watch and --wait are two ways of waiting", hint="give one of them")
+    if not watch and wait is None and _given("timeout"):
+        raise UsageError(
+            "--timeout limits waiting, and nothing is waited for",
+            hint="add --wait N, or --watch, or leave --timeout out",
+        )
     site = call.site()
     progress = call.console.progress
+    unlearned = None
     with site.exclusive():
         deliver_revocations(site, progress)
-        received = receive(site, make_wait(values), progress)
-        unlearned = finish_unlearning(site, progress) if rebuild else None
+
+    def came(part: Received) -> None:
+        nonlocal unlearned
+        progress.note(f"{len(part.admitted)} admitted, {part.revocations} revocations")
+        if rebuild:
+            unlearned = finish_unlearning(site, progress) or unlearned
+
+    if watch:
+        until = None
+        if seconds is not None and _given("timeout"):
+            until = time.monotonic() + seconds
+        received = watch_relay(site, came, until=until, progress=progress)
+    else:
+        received = receive(site, wait, progress)
+        if rebuild:
+            with site.exclusive(wait=True):
+                unlearned = finish_unlearning(site, progress)
 
     def lines() -> None:
         print(f"{len(received.admitted)} modules admitted, {received.revocations} revocations")
@@ -46,3 +80,9 @@ def command(call: Call, rebuild: bool, **values: Any) -> None:
     document = plain(received)
     document["unlearned"] = None if unlearned is None else plain(unlearned)
     call.console.result(document, lines)
+
+
+def _given(option: str) -> bool:
+    """Whether it stands on the command line: a default for `run` in config.yaml does not count."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE

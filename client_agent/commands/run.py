@@ -28,8 +28,7 @@ def command(call: Call, **values: Any) -> None:
 
     site = call.site()
     wait = make_wait(values) or WaitFor(timeout_seconds=timeout_of(values))
-    with site.exclusive():
-        done = run_round(site, make_train_options(values), wait, call.console.progress)
+    done = run_round(site, make_train_options(values), wait, call.console.progress)
 
     def lines() -> None:
         print(f"trained {len(done.trained.modules)} modules, kept {len(done.trained.kept)}")

@@ -49,7 +49,7 @@ class BatchGradients:
             the mean loss; where it is not finite, so are the gradients.
         """
         count = len(batch[0])
-        own = list(self._network.parameters())
+        own: list[Tensor] = list(self._network.parameters())
         if self._pool is None or count < len(self._copies):
             loss = loss_of(self._network, *batch)
             loss.backward()

@@ -82,7 +82,8 @@ def make_optimisers(network: nn.Module, preset: Preset) -> list[torch.optim.Opti
     The first and last convolutions, biases and normalisations are no matrices in Muon's sense:
     their inputs or outputs are pixels or single numbers. Every group holds its own `peak_lr`.
     """
-    inner, others = [], []
+    inner: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, values in network.named_parameters():
         sides = (len(values), values[0].numel())
         edge = "conv_in" in name or "conv_out" in name

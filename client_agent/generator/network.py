@@ -23,14 +23,14 @@ from client_agent.generator.presets import Preset
 STEPS_PER_C_NOISE = 100.0
 
 
-def build_unet(preset: Preset) -> UNet2DModel:
-    """Return an untrained UNet for `preset`, initialised from torch's global generator."""
+def build_unet(preset: Preset) -> Any:
+    """Return an untrained `UNet2DModel` for `preset`, initialised from torch's global generator."""
     levels = len(preset.block_out_channels)
     down, up = ["DownBlock2D"] * levels, ["UpBlock2D"] * levels
     if preset.attention:
         down[-1], up[0] = "AttnDownBlock2D", "AttnUpBlock2D"
     network_channels = preset.channels * preset.patch**2
-    unet = UNet2DModel(
+    unet: Any = UNet2DModel(
         sample_size=preset.padded_size // preset.patch,
         in_channels=2 * network_channels,
         out_channels=network_channels,

@@ -8,6 +8,7 @@ import grpc
 import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
 from client_agent.errors import IdentityError
 from client_agent.relay.client import RelayClient
+from client_agent.relay.proxy import Proxy, channel_options
 from client_agent.relay.retrying import Attempts
 from ff_protocol.certificates import Credential, Purpose, chain_to_pem, key_to_pem
 from ff_protocol.clock import utc_now
@@ -23,6 +24,7 @@ def connect(
     credential: Credential,
     *,
     attempts: Attempts | None = None,
+    proxy: Proxy | None = None,
 ) -> Iterator[RelayClient]:
     """Connect, check that the coordinator answers, and yield a client.
 
@@ -31,22 +33,23 @@ def connect(
         server_name: name that the server's certificate must carry; None: the endpoint's host.
         trust: the federation's root: nothing else is trusted.
         credential: this site's TLS client credential, or an invitation's.
-        attempts: how often transient faults are tried again.
+        attempts: how long transient faults are tried again.
+        proxy: HTTP proxy to pass; None connects straight, whatever the environment says.
 
     Raises:
         NetworkError: not reachable, or not a coordinator.
         IdentityError: one side refuses the other's certificate.
     """
     _check_own(trust, credential)
-    options = list(tls.CLIENT_OPTIONS)
+    options = dict(tls.CLIENT_OPTIONS) | channel_options(proxy)
     if server_name is not None:
-        options.append(("grpc.ssl_target_name_override", server_name))
+        options["grpc.ssl_target_name_override"] = server_name
     credentials = grpc.ssl_channel_credentials(
         root_certificates=chain_to_pem((trust.certificate,)),
         private_key=key_to_pem(credential.key),
         certificate_chain=chain_to_pem(credential.chain),
     )
-    with grpc.secure_channel(endpoint, credentials, options=options) as channel:
+    with grpc.secure_channel(endpoint, credentials, options=list(options.items())) as channel:
         client = RelayClient(channel, endpoint, attempts or Attempts())
         client.check_health()
         yield client

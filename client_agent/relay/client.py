@@ -4,8 +4,8 @@ Every call is safe to repeat, so transient faults are tried again here; what fai
 error of client_agent.errors with the endpoint in it.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,20 +13,26 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
-from client_agent.errors import AgentError, NetworkError
-from client_agent.relay.receiving import FileReceiver
+from client_agent.errors import NetworkError
+from client_agent.relay.answers import Enrolled, FederationInfo, SendResult
+from client_agent.relay.chunk_wire import get_chunks, put_chunks
+from client_agent.relay.receiving import Data, FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
 from client_agent.relay.sending import ChunkSender
 from client_agent.relay.translation import (
     CoordinatorUnreachableError,
     DamagedTransferError,
     WrongServerError,
-    translate,
+    translated,
 )
-from client_agent.relay.watchdog import StalledError, watched
+from client_agent.relay.watchdog import watched
 from ff_protocol import PROTOCOL_VERSION
 from ff_protocol.canonical import sha256_hex
-from ff_protocol.limits import MAX_ENVELOPE_BYTES, MAX_LISTED_STATEMENTS
+from ff_protocol.limits import (
+    MAX_CHUNKS_PER_REQUEST,
+    MAX_ENVELOPE_BYTES,
+    MAX_LISTED_STATEMENTS,
+)
 from ff_protocol.manifest import FileEntry
 from ff_protocol.statements import Publication
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
@@ -36,42 +42,10 @@ OnProgress = Callable[[int, int], None]
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 60.0
-STALL_SECONDS = 60.0
+WATCH_STALL_SECONDS = 60.0
+"""The coordinator rings every 20 s even without news."""
+CONNECT_PATIENCE_SECONDS = 5.0
 _MAX_KNOWN_PER_REQUEST = 30_000  # 34 bytes each: stays below the largest message
-
-
-@dataclass(frozen=True)
-class FederationInfo:
-    """The coordinator's answer: signed spec, its clock (seconds since 1970 UTC), wire version."""
-
-    spec_envelope: bytes
-    server_time: int
-    protocol_version: int
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    """Certificate chains (PEM, leaf first) and the signed spec; the caller verifies all three."""
-
-    tls_chain: bytes
-    signing_chain: bytes
-    spec_envelope: bytes
-
-
-@dataclass(frozen=True)
-class SendResult:
-    """What sending a module took. `already_there`: it had been published before.
-
-    Attributes:
-        bytes_sent: payload sent now, publication included.
-        chunks_sent: chunks acknowledged now.
-        chunks_total: distinct chunks of the module.
-    """
-
-    bytes_sent: int
-    chunks_sent: int
-    chunks_total: int
-    already_there: bool
 
 
 class RelayClient:
@@ -88,15 +62,18 @@ class RelayClient:
         self.bytes_received = 0
         self._attempts = attempts
         self._relay = relay_pb2_grpc.RelayStub(channel)
+        self._put_chunks = put_chunks(channel)
+        self._get_chunks = get_chunks(channel)
         self._enrolment = relay_pb2_grpc.EnrolmentStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
 
     def check_health(self) -> None:
-        """Make sure that a coordinator answers, within ten seconds.
+        """Make sure that a coordinator answers, within some seconds.
 
         Raises:
             NetworkError, IdentityError: it does not.
         """
+        patience = min(CONNECT_PATIENCE_SECONDS, self._attempts.patience_seconds)
 
         def check() -> None:
             answer = self._call(
@@ -105,7 +82,7 @@ class RelayClient:
             if answer.status != health_pb2.HealthCheckResponse.SERVING:
                 raise CoordinatorUnreachableError(f"coordinator {self.endpoint} is shutting down")
 
-        retrying(check, self._fresh_attempts())
+        retrying(check, self._attempts.fresh(patience))
 
     def get_federation(self) -> FederationInfo:
         """Ask for the signed spec and the server's clock.
@@ -168,7 +145,11 @@ class RelayClient:
         def count(size: int) -> None:
             self.bytes_sent += size
 
-        self._transfer(lambda attempts: sender.send(self._relay, STALL_SECONDS, attempts, count))
+        def work(attempts: Attempts) -> None:
+            missing = sender.missing(self._find_missing)
+            sender.send(self._put_chunks, missing, self._stall_seconds, attempts, count)
+
+        self._transfer(work)
         already_there = self.publish(envelope)
         return SendResult(
             bytes_sent=self.bytes_sent - before,
@@ -198,7 +179,7 @@ class RelayClient:
             NetworkError: cut off, or more or larger statements than a federation can have.
         """
         seen = set(known)
-        attempts = self._fresh_attempts()
+        attempts = self._attempts.fresh()
         while True:
             try:
                 for envelope in self._new_statements(seen):
@@ -207,6 +188,31 @@ class RelayClient:
                 return
             except NetworkError as error:
                 attempts.failed(error)
+
+    def watch(self, seconds: float | None = None) -> Iterator[bytes]:
+        """Yield the head of the coordinator's statements at once and then now and then.
+
+        Another head than the last one means that `list_statements` has something new. The
+        coordinator may end this at any time, for example because it has too many watchers.
+
+        Args:
+            seconds: end after this long; None leaves it to the coordinator.
+
+        Raises:
+            NetworkError, IdentityError: the connection broke, or the coordinator refuses.
+        """
+        began = time.monotonic()
+        try:
+            with translated(self.endpoint):
+                call = self._relay.Watch(relay_pb2.WatchRequest(), timeout=seconds)
+                try:
+                    for news in watched(call, WATCH_STALL_SECONDS):
+                        yield bytes(news.head)
+                finally:
+                    call.cancel()
+        except CoordinatorUnreachableError:
+            if seconds is None or time.monotonic() - began < seconds:
+                raise
 
     def fetch_files(
         self, publication: Publication, folder: Path, on_progress: OnProgress | None = None
@@ -224,18 +230,41 @@ class RelayClient:
             StorageError: the disk refuses.
         """
 
-        def count(size: int) -> None:
-            self.bytes_received += size
-
         receiver = FileReceiver(publication, folder, on_progress)
-        self._transfer(lambda attempts: receiver.fetch(self._relay, STALL_SECONDS, attempts, count))
+
+        def work(attempts: Attempts) -> None:
+            def read_chunks(entry: FileEntry, index: int) -> Generator[Data, None, None]:
+                for start in range(index, len(entry.chunks), MAX_CHUNKS_PER_REQUEST):
+                    digests = entry.chunks[start : start + MAX_CHUNKS_PER_REQUEST]
+                    for data in self._chunks(digests):
+                        self.bytes_received += len(data)
+                        attempts.progressed()
+                        yield data
+
+            receiver.fetch(read_chunks)
+
+        self._transfer(work)
+
+    def _find_missing(self, digests: list[bytes]) -> set[bytes]:
+        request = relay_pb2.FindMissingChunksRequest(sha256=digests)
+        return set(self._relay.FindMissingChunks(request, timeout=CALL_SECONDS).sha256)
+
+    def _chunks(self, digests: tuple[str, ...]) -> Iterator[Data]:
+        """Yield as many chunks as were asked for, or fewer: the caller checks what they are."""
+        request = relay_pb2.GetChunksRequest(sha256=map(bytes.fromhex, digests))
+        call = self._get_chunks(request)
+        try:
+            for data, _ in zip(watched(call, self._stall_seconds), digests, strict=False):
+                yield data
+        finally:
+            call.cancel()
 
     def _new_statements(self, seen: set[str]) -> Iterator[bytes]:
         labels = [bytes.fromhex(label) for label in sorted(seen)[:_MAX_KNOWN_PER_REQUEST]]
         number = 0
-        with self._translated():
+        with translated(self.endpoint):
             call = self._relay.ListStatements(relay_pb2.ListStatementsRequest(known=labels))
-            for message in watched(call, STALL_SECONDS):
+            for message in watched(call, self._stall_seconds):
                 number += 1
                 if len(message.envelope) > MAX_ENVELOPE_BYTES or number > MAX_LISTED_STATEMENTS:
                     call.cancel()
@@ -249,44 +278,22 @@ class RelayClient:
                     yield message.envelope
 
     def _transfer(self, work: Callable[[Attempts], Result]) -> Result:
-        attempts = self._fresh_attempts()
+        attempts = self._attempts.fresh()
 
         def attempt() -> Result:
-            with self._translated():
+            with translated(self.endpoint):
                 return work(attempts)
 
         return retrying(attempt, attempts)
 
     def _repeat(self, method: Any, request: Any) -> Any:
-        return retrying(lambda: self._call(method, request), self._fresh_attempts())
+        return retrying(lambda: self._call(method, request), self._attempts.fresh())
 
     def _call(self, method: Any, request: Any, seconds: float = CALL_SECONDS) -> Any:
-        with self._translated():
+        with translated(self.endpoint):
             return method(request, timeout=seconds)
 
-    def _translated(self) -> "_Translated":
-        return _Translated(self.endpoint)
-
-    def _fresh_attempts(self) -> Attempts:
-        model = self._attempts
-        return Attempts(model.limit, model.base_seconds, model.cap_seconds, model.sleep)
-
-
-class _Translated:
-    """Turns what gRPC raises inside into the agent's errors."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, grpc.RpcError):
-            raised: AgentError = translate(error, self._endpoint)
-            raise raised from error
-        if isinstance(error, StalledError):
-            raise CoordinatorUnreachableError(
-                f"coordinator {self._endpoint}: no progress for {error.args[0]:.0f} s",
-                hint="nothing is lost: run the same command again",
-            ) from error
+    @property
+    def _stall_seconds(self) -> float:
+        # Half the patience: a connection that died without a word is replaced once before the end.
+        return self._attempts.patience_seconds / 2

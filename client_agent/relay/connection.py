@@ -18,9 +18,16 @@ def open_relay(site: Site) -> Iterator["RelayClient"]:
         NetworkError, IdentityError: with what is wrong and what to do.
     """
     from client_agent.relay.channel import connect  # grpc: offline steps do without it
+    from client_agent.relay.proxy import parse_proxy
+    from client_agent.relay.retrying import Attempts
 
     identity = site.identity
     with connect(
-        identity.endpoint, identity.server_name, site.trust, site.credential("tls")
+        identity.endpoint,
+        identity.server_name,
+        site.trust,
+        site.credential("tls"),
+        attempts=Attempts(patience_seconds=identity.patience_seconds),
+        proxy=parse_proxy(identity.proxy) if identity.proxy else None,
     ) as client:
         yield client

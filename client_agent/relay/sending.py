@@ -1,16 +1,15 @@
 """Sending a module's chunks: only those that are missing, one in memory at a time."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from client_agent.errors import DataError
+from client_agent.relay.chunk_wire import PutChunks, frame_chunk
 from client_agent.relay.retrying import Attempts
 from client_agent.relay.watchdog import watched
-from ff_protocol.canonical import sha256_hex
 from ff_protocol.limits import CHUNK_BYTES, MAX_CHUNKS_PER_REQUEST
 from ff_protocol.manifest import FileEntry, expected_chunk_size
-from ff_protocol.wire import relay_pb2
 
 
 class ChunkSender:
@@ -33,24 +32,47 @@ class ChunkSender:
             for index, digest in enumerate(entry.chunks):
                 place = (folder / name, index * CHUNK_BYTES, expected_chunk_size(entry, index))
                 self._places.setdefault(bytes.fromhex(digest), place)
-        self._held: set[bytes] = set()
+        self._held_bytes = 0
+        self._distinct_bytes = sum(size for _, _, size in self._places.values())
         self._total = sum(entry.size for entry in entries.values())
         self._on_progress = on_progress
         self._fault: Exception | None = None
         self.chunks_sent = 0
         self.chunks_total = len(self._places)
 
+    def missing(self, find_missing: Callable[[list[bytes]], set[bytes]]) -> list[bytes]:
+        """Ask which chunks the coordinator lacks; what it has is never sent again.
+
+        Args:
+            find_missing: answers for at most `MAX_CHUNKS_PER_REQUEST` digests.
+
+        Raises:
+            grpc.RpcError: the connection.
+        """
+        digests = list(self._places)
+        missing: list[bytes] = []
+        for start in range(0, len(digests), MAX_CHUNKS_PER_REQUEST):
+            batch = digests[start : start + MAX_CHUNKS_PER_REQUEST]
+            answer = find_missing(batch)
+            missing += [digest for digest in batch if digest in answer]
+        held = set(self._places).difference(missing)
+        self._held_bytes = sum(self._places[digest][2] for digest in held)
+        self._report()
+        return missing
+
     def send(
         self,
-        relay: Any,
+        put_chunks: PutChunks,
+        missing: list[bytes],
         stall_seconds: float,
         attempts: Attempts,
         count: Callable[[int], None],
     ) -> None:
-        """Ask what is missing and send that; call again after a fault to go on.
+        """Send chunks; after a fault ask again what is missing, and go on.
 
         Args:
-            relay: stub of the Relay service.
+            put_chunks: the call.
+            missing: from `missing`.
             stall_seconds: longest wait for an acknowledgement.
             attempts: told of every acknowledgement.
             count: told of the bytes of every acknowledged chunk.
@@ -59,12 +81,9 @@ class ChunkSender:
             grpc.RpcError, StalledError: the connection.
             DataError: a file changed or cannot be read.
         """
-        missing = self._missing(relay, stall_seconds)
-        self._held = set(self._places).difference(missing)
-        self._report()
         if not missing:
             return
-        call = relay.PutChunks(self._chunks(missing))
+        call = put_chunks(self._chunks(missing))
         waiting = set(missing)
         try:
             for acknowledgement in watched(call, stall_seconds):
@@ -72,9 +91,10 @@ class ChunkSender:
                 if digest not in waiting:
                     continue
                 waiting.remove(digest)
-                self._held.add(digest)
+                size = self._places[digest][2]
                 self.chunks_sent += 1
-                count(self._places[digest][2])
+                self._held_bytes += size
+                count(size)
                 attempts.progressed()
                 self._report()
         finally:
@@ -82,17 +102,7 @@ class ChunkSender:
             if self._fault is not None:
                 raise self._fault
 
-    def _missing(self, relay: Any, seconds: float) -> list[bytes]:
-        digests = list(self._places)
-        missing: list[bytes] = []
-        for start in range(0, len(digests), MAX_CHUNKS_PER_REQUEST):
-            batch = digests[start : start + MAX_CHUNKS_PER_REQUEST]
-            request = relay_pb2.FindMissingChunksRequest(sha256=batch)
-            answer = set(relay.FindMissingChunks(request, timeout=seconds).sha256)
-            missing += [digest for digest in batch if digest in answer]
-        return missing
-
-    def _chunks(self, digests: list[bytes]) -> Iterator[relay_pb2.Chunk]:
+    def _chunks(self, digests: list[bytes]) -> Iterator[bytes]:
         """Yield chunks as the connection takes them. Runs in a thread of gRPC's."""
         for digest in digests:
             path, offset, size = self._places[digest]
@@ -103,16 +113,16 @@ class ChunkSender:
             except OSError as error:
                 self._fault = DataError(f"cannot read {path}: {error.strerror}")
                 return
-            if sha256_hex(data) != digest.hex():
+            if hashlib.sha256(data).digest() != digest:
                 self._fault = DataError(
                     f"{path} changed while it was being sent", hint="run the same command again"
                 )
                 return
-            yield relay_pb2.Chunk(sha256=digest, data=data)
+            yield frame_chunk(digest, data)
 
     def _report(self) -> None:
         if self._on_progress is not None:
-            done = sum(self._places[digest][2] for digest in self._held)
             # Chunks that occur twice are sent once: scale so that the end is the total.
-            whole = sum(size for _, _, size in self._places.values())
-            self._on_progress(self._total * done // whole if whole else 0, self._total)
+            whole = self._distinct_bytes
+            done = self._total * self._held_bytes // whole if whole else 0
+            self._on_progress(done, self._total)

@@ -1,12 +1,19 @@
 """From gRPC's status to the agent's errors: one clear line with the endpoint and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import grpc
 
 from client_agent.errors import AgentError, IdentityError, NetworkError, RefusedError
+from client_agent.relay.faults import DamagedTransferError
+from client_agent.relay.watchdog import StalledError
 
 _Code = grpc.StatusCode
 _RERUN = "nothing is lost: run the same command again once it is back"
 _TLS_SIGNS = ("handshake", "ssl_", "certificate", "tsi_", "tls")
+_DNS_SIGNS = ("errors resolving", "dns resolution failed", "name resolution", "domain name")
+_PROXY_SIGN = "http proxy returned response code"
 _NAME_SIGNS = ("hostname verification", "peer name", "not in peer certificate")
 
 
@@ -24,10 +31,18 @@ class PeerUntrustedError(IdentityError):
     """The TLS handshake failed: a certificate of either side was refused."""
 
 
-class DamagedTransferError(NetworkError):
-    """The coordinator sent other bytes than were asked for, or lacks what it announced."""
-
-    transient = False
+@contextmanager
+def translated(endpoint: str) -> Iterator[None]:
+    """Turn what gRPC and the watchdog raise inside into the agent's errors."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise translate(error, endpoint) from error
+    except StalledError as error:
+        raise CoordinatorUnreachableError(
+            f"coordinator {endpoint}: no progress for {error.args[0]:.0f} s",
+            hint=f"the line may be cut or too slow; {_RERUN}",
+        ) from error
 
 
 def translate(error: grpc.RpcError, endpoint: str) -> AgentError:
@@ -71,13 +86,14 @@ def _unavailable(text: str, endpoint: str) -> AgentError:
             "another name",
             hint="check the address; the operator adds names with ff-coordinator init --host",
         )
-    if "dns resolution failed" in lower or "name resolution" in lower or "domain name" in lower:
-        return WrongServerError(
-            f"coordinator {endpoint} is not reachable: its name cannot be resolved",
-            hint="check the name in site.yaml or in the invitation, and this machine's DNS",
-        )
+    if any(sign in lower for sign in _DNS_SIGNS):
+        return _unresolved(lower, endpoint)
+    if _PROXY_SIGN in lower:
+        return _proxy(lower.rpartition(_PROXY_SIGN)[2].strip()[:3], endpoint)
     if "connection refused" in lower:
         return _unreachable(endpoint, "connection refused")
+    if "handshake read failed" in lower and ("reset" in lower or "socket closed" in lower):
+        return _unreachable(endpoint, "the connection was cut during the TLS handshake")
     if "handshake read failed" in lower or "handshake timed out" in lower:
         return _unreachable(endpoint, "it accepts connections but does not answer")
     if "socket closed" in lower:
@@ -92,10 +108,30 @@ def _unavailable(text: str, endpoint: str) -> AgentError:
     if any(sign in lower for sign in _TLS_SIGNS):
         return PeerUntrustedError(
             f"no trusted connection to {endpoint}: {_handshake(lower)}",
-            hint="check that the address belongs to this federation's coordinator, the clocks, and "
-            "that this site's certificate has not expired",
+            hint="ff-agent doctor finds out which it is: address, interception, clock, certificate",
         )
     return _unreachable(endpoint, _last(text))
+
+
+def _unresolved(lower: str, endpoint: str) -> NetworkError:
+    """A name that does not exist stays so; name servers that do not answer may come back."""
+    asked = lower.partition("errors resolving ")[2].partition(": ")[0]
+    whose = "its name" if asked in ("", endpoint.lower()) else f"the proxy's name {asked}"
+    if "timeout" in lower or "could not contact" in lower or "refused" in lower:
+        return _unreachable(endpoint, f"{whose} cannot be resolved now: no name server answers")
+    return WrongServerError(
+        f"coordinator {endpoint} is not reachable: {whose} cannot be resolved",
+        hint="check the name in site.yaml or in the invitation, and this machine's DNS: "
+        "ff-agent doctor",
+    )
+
+
+def _proxy(status: str, endpoint: str) -> NetworkError:
+    text = f"coordinator {endpoint} is not reachable: the proxy of site.yaml answers {status}"
+    if status.startswith("5"):
+        return CoordinatorUnreachableError(text, hint=f"check proxy and coordinator; {_RERUN}")
+    wish = "check its user and password" if status == "407" else "ask that it lets CONNECT through"
+    return WrongServerError(text, hint=f"{wish}; ff-agent doctor says more")
 
 
 def _handshake(lower: str) -> str:
@@ -109,7 +145,7 @@ def _handshake(lower: str) -> str:
 def _unreachable(endpoint: str, reason: str) -> NetworkError:
     return CoordinatorUnreachableError(
         f"coordinator {endpoint} is not reachable: {reason}",
-        hint=f"check that it runs and that no firewall is between; {_RERUN}",
+        hint=f"check that it runs and that no firewall is between (ff-agent doctor); {_RERUN}",
     )
 
 

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from client_agent.errors import IdentityError, UsageError
 from client_agent.home import Home
 from client_agent.registry.log import Log
+from client_agent.relay.proxy import parse_proxy
 from client_agent.site import SiteFile, open_site, read_spec_envelope
 from ff_protocol.certificates import (
     Purpose,
@@ -19,6 +20,7 @@ from ff_protocol.certificates import (
     make_request,
 )
 from ff_protocol.clock import utc_now
+from ff_protocol.endpoints import split_endpoint
 from ff_protocol.errors import FederatedFactoryError, MalformedError
 from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.invitation import Invitation, parse_invitation
@@ -41,17 +43,23 @@ class Joined:
     already: bool
 
 
-def join(invitation_file: Path, home: Home) -> Joined:
+def join(
+    invitation_file: Path, home: Home, *, connect_to: str | None = None, proxy: str | None = None
+) -> Joined:
     """Join with an invitation file; safe to repeat after any interruption.
 
     Args:
         invitation_file: from `ff-coordinator invite`.
         home: the site's home, new or half joined.
+        connect_to: `HOST:PORT` to dial instead of the invitation's; the certificate must still
+            carry the invitation's name.
+        proxy: HTTP proxy to pass, `http://HOST:PORT`.
 
     Raises:
         UsageError: no such file, or the home belongs to another site or federation.
         IdentityError, UntrustedError: expired, used or forged invitation.
         NetworkError: the coordinator cannot be reached.
+        MalformedError, SpecError: `connect_to` or `proxy` is not an address.
     """
     try:
         data = read_bounded(invitation_file, MAX_INVITATION_BYTES, "invitation")
@@ -64,8 +72,9 @@ def join(invitation_file: Path, home: Home) -> Joined:
         return _already_joined(data, home)
     invitation = parse_invitation(data, at=utc_now())
     trust = invitation.trust_root()
+    reach = _reach(invitation, connect_to, proxy)
     keys = {name: _site_key(home, name) for name in _PURPOSES}
-    chains, spec_envelope = _enrol(invitation, trust, keys)
+    chains, spec_envelope = _enrol(invitation, reach, trust, keys)
     _, federation_name = read_spec_envelope(spec_envelope, trust)
     for name, pem in chains.items():
         write_atomically(home.certificate(name), pem)
@@ -76,8 +85,9 @@ def join(invitation_file: Path, home: Home) -> Joined:
         site_id=invitation.site_id,
         federation_id=invitation.federation_id,
         federation_name=federation_name,
-        endpoint=invitation.endpoint,
-        server_name=invitation.server_name,
+        endpoint=reach.endpoint,
+        server_name=reach.server_name,
+        proxy=reach.proxy,
     ).write(home.site_file)
     Log(home.log).append("joined", federation=invitation.federation_id, root=trust.fingerprint)
     return _joined(home, already=False)
@@ -126,14 +136,40 @@ def _site_key(home: Home, name: str) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+@dataclass(frozen=True)
+class _Reach:
+    """The way to the coordinator, as site.yaml keeps it."""
+
+    endpoint: str
+    server_name: str | None
+    proxy: str | None
+
+
+def _reach(invitation: Invitation, connect_to: str | None, proxy: str | None) -> _Reach:
+    if proxy is not None:
+        parse_proxy(proxy)
+    if connect_to is None:
+        return _Reach(invitation.endpoint, invitation.server_name, proxy)
+    split_endpoint(connect_to)
+    name = invitation.server_name or split_endpoint(invitation.endpoint)[0]
+    return _Reach(connect_to, name, proxy)
+
+
 def _enrol(
-    invitation: Invitation, trust: TrustRoot, keys: dict[str, ec.EllipticCurvePrivateKey]
+    invitation: Invitation,
+    reach: _Reach,
+    trust: TrustRoot,
+    keys: dict[str, ec.EllipticCurvePrivateKey],
 ) -> tuple[dict[str, bytes], bytes]:
     from client_agent.relay.channel import connect
 
     requests = {name: make_request(key, invitation.site_id) for name, key in keys.items()}
     with connect(
-        invitation.endpoint, invitation.server_name, trust, invitation.credential()
+        reach.endpoint,
+        reach.server_name,
+        trust,
+        invitation.credential(),
+        proxy=parse_proxy(reach.proxy) if reach.proxy else None,
     ) as client:
         answer = client.enrol(requests["tls"], requests["signing"])
     chains = {"tls": answer.tls_chain, "signing": answer.signing_chain}

@@ -1,8 +1,10 @@
 """Fetch what is new: revocations first, then modules, each admitted or refused with its reason."""
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
 from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
 from client_agent.module.admission import check_module, check_publication
@@ -28,6 +30,7 @@ from client_agent.registry.statements import (
     store_publication,
 )
 from client_agent.relay.connection import open_relay
+from client_agent.relay.pace import shown
 from client_agent.site import Site
 from client_agent.steps.waiting import WaitFor
 from ff_protocol import canonical, dsse, statements
@@ -37,10 +40,25 @@ from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import Publication
 
-if TYPE_CHECKING:
-    from client_agent.relay.client import RelayClient
-
 POLL_SECONDS = 2.0
+
+
+class Source(Protocol):
+    """Where statements and modules come from: the coordinator, or a bundle on a disk.
+
+    Nothing that comes from either is trusted before it has been checked here.
+    """
+
+    bytes_sent: int
+    bytes_received: int
+
+    def list_statements(self, known: set[str]) -> Iterator[bytes]:
+        """Yield the envelopes whose SHA-256 is not in `known`, revocations first."""
+
+    def fetch_files(
+        self, publication: Publication, folder: Path, on_progress: Callable[[int, int], None]
+    ) -> None:
+        """Bring a module's files into `folder`, each checked against `publication`."""
 
 
 @dataclass
@@ -61,24 +79,36 @@ class Received:
     pending: Pending | None = None
     bytes_on_wire: int = 0
 
+    def add(self, other: "Received") -> None:
+        """Take in what a later pass did."""
+        self.admitted += other.admitted
+        self.refused |= other.refused
+        self.revocations += other.revocations
+        self.pending = other.pending
+        self.bytes_on_wire += other.bytes_on_wire
+
 
 def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT) -> Received:
     """Receive once, or until enough is there.
 
-    Revoked modules and all that came from them are deleted before this returns.
+    Revoked modules and all that came from them are deleted before this returns. The home is locked
+    while something is received, not while this waits.
 
     Raises:
+        UsageError: another command is at work in this home (while waiting, it is waited for).
         NetworkError: the coordinator cannot be reached (while waiting, tries go on).
         WaitTimeoutError: what is waited for did not come; what came is kept.
     """
     result = Received()
     if wait is None:
-        _receive_once(site, result, progress)
+        with site.exclusive():
+            _receive_once(site, result, progress)
         return result
     with progress.task(f"waiting for {wait.what}", wait.needed(site)) as task:
         while True:
             try:
-                _receive_once(site, result, progress)
+                with site.exclusive(wait=True):
+                    _receive_once(site, result, progress)
             except NetworkError as error:
                 if not error.transient or wait.overdue:
                     raise
@@ -98,21 +128,45 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
 
 def _receive_once(site: Site, result: Received, progress: Progress) -> None:
     with open_relay(site) as relay:
-        try:
-            _take_statements(site, relay, result)
-            revoked = load_revocations(site.home, site.trust)
-            result.pending = forget_revoked(site, revoked) or result.pending
-            for publication in _wanted(site, revoked):
-                _take_module(site, relay, publication, revoked, result, progress)
-        finally:
-            result.bytes_on_wire += relay.bytes_sent + relay.bytes_received
+        take_from(site, relay, result, progress)
 
 
-def _take_statements(site: Site, relay: "RelayClient", result: Received) -> None:
+def take_from(
+    site: Site,
+    source: Source,
+    result: Received,
+    progress: Progress,
+    *,
+    offers: Callable[[str], bool] = lambda module: True,
+) -> None:
+    """Take every new statement of `source`, forget what is revoked, admit or refuse the modules.
+
+    The caller holds the home's lock.
+
+    Args:
+        site: who takes.
+        source: where from; hostile until checked.
+        result: gets what was done, also when this is interrupted.
+        progress: watches.
+        offers: whether the source has the module with this digest.
+    """
+    before = source.bytes_sent + source.bytes_received
+    try:
+        _take_statements(site, source, result)
+        revoked = load_revocations(site.home, site.trust)
+        result.pending = forget_revoked(site, revoked) or result.pending
+        for publication in _wanted(site, revoked):
+            if offers(publication.module):
+                _take_module(site, source, publication, revoked, result, progress)
+    finally:
+        result.bytes_on_wire += source.bytes_sent + source.bytes_received - before
+
+
+def _take_statements(site: Site, source: Source, result: Received) -> None:
     """Verify and keep what is new: publications and revocations."""
     refused = refusals(site.home)
     publications = list(published_modules(site))
-    for envelope in relay.list_statements(known_envelopes(site.home) | set(refused)):
+    for envelope in source.list_statements(known_envelopes(site.home) | set(refused)):
         label = canonical.sha256_hex(envelope)
         try:
             payload = dsse.verify(envelope, site.trust, ISSUERS, at=utc_now())
@@ -164,7 +218,7 @@ def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
 
 def _take_module(
     site: Site,
-    relay: "RelayClient",
+    source: Source,
     publication: Publication,
     revoked: RevocationList,
     result: Received,
@@ -176,7 +230,7 @@ def _take_module(
         total = sum(entry.size for entry in publication.files.values())
         label = f"{publication.class_name} from {publication.site_id}"
         with progress.task(f"receiving {label}", total) as task:
-            relay.fetch_files(publication, folder, lambda done, _: task.update(done))
+            source.fetch_files(publication, folder, shown(task))
         check_module(folder, publication, site)
     except RefusedError as error:
         remove_folder(folder)

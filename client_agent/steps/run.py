@@ -28,6 +28,8 @@ def run_round(
 ) -> Round:
     """Do the round; after any interruption the same call continues where it stopped.
 
+    The home is locked while something is done, not while others are waited for.
+
     Args:
         site: who runs it.
         options: for training.
@@ -38,8 +40,10 @@ def run_round(
     Raises:
         Whatever the parts raise; what was finished stays finished.
     """
-    trained = train(site, options, progress)
-    deliver_revocations(site, progress)
-    sent = send(site, progress) if own_modules(site.home) else None
+    with site.exclusive():
+        trained = train(site, options, progress)
+        deliver_revocations(site, progress)
+        sent = send(site, progress) if own_modules(site.home) else None
     received = receive(site, wait or WaitFor(), progress)
-    return Round(trained, sent, received, fit(site, progress))
+    with site.exclusive(wait=True):
+        return Round(trained, sent, received, fit(site, progress))

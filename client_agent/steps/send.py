@@ -1,21 +1,21 @@
 """Send each finished module once: sign a publication, send the missing chunks, publish."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client_agent.errors import NotReadyError
-from client_agent.progress import SILENT, Progress, Task
+from client_agent.errors import NotReadyError, RefusedError
+from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import store_publication
 from client_agent.relay.connection import open_relay
+from client_agent.relay.pace import shown
 from client_agent.site import Site
 from ff_protocol import dsse
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
-from ff_protocol.manifest import FileEntry, describe_module
+from ff_protocol.manifest import MODULE_FILE, FileEntry, describe_module
 from ff_protocol.statements import Publication, build_publication
 
 
@@ -57,11 +57,12 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
             if revoked.covering(digest, site.site_id):
                 progress.note(f"{class_name}: its module is revoked and is not sent")
                 continue
-            envelope = _publication(site, class_name, digest, entries)
             total = sum(entry.size for entry in entries.values())
+            _check_size(class_name, entries, site)
+            envelope = sign_publication(site, class_name, digest, entries)
             with progress.task(f"sending {class_name}", total) as task:
-                result = relay.send_module(folder, envelope, entries, _shower(task))
-            _use_here(site, digest, folder)
+                result = relay.send_module(folder, envelope, entries, shown(task))
+            use_here(site, digest, folder)
             sent.append(
                 SentModule(class_name, digest, result.bytes_sent, total, result.already_there)
             )
@@ -70,11 +71,19 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
         return Sent(tuple(sent), relay.bytes_sent + relay.bytes_received)
 
 
-def _shower(task: Task) -> Callable[[int, int], None]:
-    return lambda done, total: task.update(done)
+def _check_size(class_name: str, entries: dict[str, FileEntry], site: Site) -> None:
+    """Refuse here what every other party would refuse after the transfer."""
+    size, limit = entries[MODULE_FILE].size, site.spec.policy.max_module_bytes
+    if size > limit:
+        raise RefusedError(
+            f"{class_name}: its module has {size:,} bytes, the federation accepts {limit:,}",
+            hint="train with a smaller preset, or ask the operator to raise max_module_bytes",
+        )
 
 
-def _publication(site: Site, class_name: str, digest: str, entries: dict[str, FileEntry]) -> bytes:
+def sign_publication(
+    site: Site, class_name: str, digest: str, entries: dict[str, FileEntry]
+) -> bytes:
     """Sign the publication, or take the one of an earlier attempt."""
     path = site.home.publications / f"{digest}.dsse"
     if path.exists():
@@ -92,7 +101,7 @@ def _publication(site: Site, class_name: str, digest: str, entries: dict[str, Fi
     return envelope
 
 
-def _use_here(site: Site, digest: str, folder: Path) -> None:
+def use_here(site: Site, digest: str, folder: Path) -> None:
     """This site's own module takes part in its data set like everyone's."""
     destination = site.home.admitted(digest)
     if not destination.exists():

@@ -21,7 +21,8 @@ COMMON_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * KIB),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A ping waits behind what is in the buffers: at 2 Mbit/s a few MiB take half a minute.
+    ("grpc.keepalive_timeout_ms", 60_000),
 )
 """Options of clients and servers alike."""
 
@@ -29,6 +30,7 @@ CLIENT_OPTIONS: tuple[tuple[str, int | str], ...] = (
     *COMMON_OPTIONS,
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.min_reconnect_backoff_ms", 5_000),

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from client_agent.errors import DataError, NetworkError, RefusedError
+from client_agent.module.admission import check_module
 from client_agent.relay import sending
 from client_agent.relay.channel import connect
 from client_agent.relay.retrying import Attempts
@@ -20,6 +21,7 @@ from ff_protocol.certificates import make_key, make_request
 from ff_protocol.limits import CHUNK_BYTES
 from ff_protocol.manifest import describe_module
 from tests.federation import make_federation, make_module
+from tests.homes import make_authority
 
 CHUNKS = 24
 
@@ -258,9 +260,9 @@ def test_a_publication_that_contradicts_itself_is_refused(federation, tmp_path):
     lying = replace(publication, files=files)
     with relay(federation, site) as client:
         client.send_module(module, envelope, publication.files)
-        with pytest.raises(RefusedError, match="not the one in the publication"):
-            client.fetch_files(lying, tmp_path / "fetched")
-    assert not (tmp_path / "fetched" / "card.json.part").exists()
+        client.fetch_files(lying, tmp_path / "fetched")
+    with pytest.raises(RefusedError, match="not the ones published"):
+        check_module(tmp_path / "fetched", lying, make_authority().join(tmp_path / "home", "a"))
 
 
 def test_nobody_there_is_said_quickly_and_clearly(federation):

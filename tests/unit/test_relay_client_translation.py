@@ -1,5 +1,7 @@
 """gRPC's words become one clear line and the right exit code."""
 
+import contextlib
+
 import grpc
 import pytest
 
@@ -37,6 +39,10 @@ Fault.__abstractmethods__ = frozenset()
         ("UNAVAILABLE", TLS + "WRONG_VERSION_NUMBER", 4, False, "does not speak TLS"),
         ("UNAVAILABLE", "Handshake read failed", 4, True, "does not answer"),
         ("UNAVAILABLE", "Socket closed", 4, True, "closed the connection"),
+        ("UNAVAILABLE", "errors resolving h:1: Could not contact DNS servers", 4, True, "now"),
+        ("UNAVAILABLE", "Handshake read failed (recvmsg:reset)", 4, True, "TLS handshake"),
+        ("UNAVAILABLE", "HTTP proxy returned response code 407", 4, False, "user and password"),
+        ("UNAVAILABLE", "HTTP proxy returned response code 503", 4, True, "503"),
         ("DEADLINE_EXCEEDED", "", 4, True, "does not answer"),
         ("UNIMPLEMENTED", "", 4, False, "another version"),
         ("RESOURCE_EXHAUSTED", "store is full", 4, True, "store is full"),
@@ -52,7 +58,7 @@ def test_each_status_has_its_line(code, details, exit_code, transient, words):
     error = translate(Fault(grpc.StatusCode[code], details), "relay.example.org:7443")
     assert error.exit_code == ExitCode(exit_code)
     assert "relay.example.org:7443" in error.message
-    assert words in error.message
+    assert words in error.message + str(error.hint)
     assert "\n" not in error.message
     if transient is not None:
         assert error.transient is transient
@@ -91,6 +97,46 @@ def test_what_will_not_pass_is_not_tried_again():
     with pytest.raises(NetworkError):
         retrying(failing(1, transient=False), Attempts(sleep=waits.append))
     assert waits == []
+
+
+def test_time_without_progress_decides_and_not_the_number_of_attempts():
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds + 0.1
+
+    attempts = Attempts(patience_seconds=60, sleep=sleep, clock=lambda: now[0])
+    with pytest.raises(NetworkError):
+        retrying(failing(10_000), attempts)
+    assert 60 <= now[0] <= 61
+
+
+def test_progress_renews_the_patience():
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += 20
+
+    attempts = Attempts(patience_seconds=30, sleep=sleep, clock=lambda: now[0])
+    for _ in range(10):
+        attempts.failed(NetworkError("down"))
+        attempts.progressed()
+    assert now[0] == 200
+    attempts.failed(NetworkError("down"))
+    attempts.failed(NetworkError("down"))
+    with pytest.raises(NetworkError):
+        attempts.failed(NetworkError("down"))
+
+
+def test_waits_are_spread_over_the_whole_range():
+    waits = []
+    attempts = Attempts(base_seconds=1, cap_seconds=4, patience_seconds=1e9, sleep=waits.append)
+    for _ in range(400):
+        with contextlib.suppress(NetworkError):
+            attempts.failed(NetworkError("down"))
+    late = waits[10:]
+    assert min(late) < 1
+    assert max(late) > 3
 
 
 def test_progress_fills_the_budget_up_again():

@@ -76,6 +76,16 @@ class GetChunksRequest(_message.Message):
     sha256: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, sha256: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class News(_message.Message):
+    __slots__ = ("head",)
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    head: bytes
+    def __init__(self, head: _Optional[bytes] = ...) -> None: ...
+
 class EnrolRequest(_message.Message):
     __slots__ = ("tls_request", "signing_request")
     TLS_REQUEST_FIELD_NUMBER: _ClassVar[int]

@@ -65,6 +65,11 @@ class RelayStub:
                 request_serializer=relay__pb2.GetChunksRequest.SerializeToString,
                 response_deserializer=relay__pb2.Chunk.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/federated_factory.relay.v1.Relay/Watch',
+                request_serializer=relay__pb2.WatchRequest.SerializeToString,
+                response_deserializer=relay__pb2.News.FromString,
+                _registered_method=True)
 
 
 class RelayServicer:
@@ -113,6 +118,14 @@ class RelayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """A bell: rings at once and whenever the set of statements has changed. It carries nothing to
+        trust; who hears it calls ListStatements. It may end at any time: call again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RelayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +158,11 @@ def add_RelayServicer_to_server(servicer, server):
                     servicer.GetChunks,
                     request_deserializer=relay__pb2.GetChunksRequest.FromString,
                     response_serializer=relay__pb2.Chunk.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=relay__pb2.WatchRequest.FromString,
+                    response_serializer=relay__pb2.News.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +328,33 @@ class Relay:
             '/federated_factory.relay.v1.Relay/GetChunks',
             relay__pb2.GetChunksRequest.SerializeToString,
             relay__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/federated_factory.relay.v1.Relay/Watch',
+            relay__pb2.WatchRequest.SerializeToString,
+            relay__pb2.News.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,1 @@
+"""Finding out which of many things is wrong between a site and its coordinator."""
