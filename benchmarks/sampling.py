@@ -20,6 +20,7 @@ from client_agent.generator.training import (
 from client_agent.module.export import export_module
 from client_agent.synthesis.noise import noise
 from client_agent.synthesis.session import ModuleSession
+from client_agent.synthesis.shards import SHARD_BATCHES
 from ff_protocol.spec import FederationSpec, parse_spec
 
 _DIGEST = "0" * 64
@@ -39,7 +40,7 @@ class Row:
 
 
 def measure(*, quick: bool) -> list[Row]:
-    """Sample batches of 64 in turns."""
+    """Sample shards in turns."""
     rows = []
     for chosen in one_class_sets()[: 1 if quick else None]:
         size, channels = chosen.images.shape[1], chosen.images.shape[3]
@@ -56,18 +57,19 @@ def measure(*, quick: bool) -> list[Row]:
 def _compare(name: str, trained: TrainedGenerator, path: Path, threads: int, rounds: int) -> Row:
     spec = _spec(trained, threads)
     session = ModuleSession(path, _DIGEST, spec, "benchmark")
-    batch = noise(1, 0, session.batch_size, session.shape)
+    count = SHARD_BATCHES * session.batch_size
+    batch = noise(1, 0, count, session.shape)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         ours, eager = [], []
         for _ in range(rounds + 1):
-            ours.append(_seconds(lambda: session.run_batch(0)))
+            ours.append(_seconds(lambda: list(session.run_batches(range(SHARD_BATCHES)))))
             eager.append(_seconds(lambda: sample_torch(trained, batch)))
     finally:
         torch.set_num_threads(before)
-    rate = session.batch_size / statistics.median(ours[1:])
-    eager_rate = session.batch_size / statistics.median(eager[1:])
+    rate = count / statistics.median(ours[1:])
+    eager_rate = count / statistics.median(eager[1:])
     return Row(
         name,
         threads,

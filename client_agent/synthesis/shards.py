@@ -64,8 +64,9 @@ class ShardStore:
                 session = ModuleSession(model, module_digest, self._spec, self._federation_id)
                 write_atomically(path.with_name(_ORIGIN), canonical.dumps(self._origin()))
             batches = []
-            for index in range(number * SHARD_BATCHES, (number + 1) * SHARD_BATCHES):
-                batches.append(quantise(session.run_batch(index)))
+            indices = range(number * SHARD_BATCHES, (number + 1) * SHARD_BATCHES)
+            for images in session.run_batches(indices):
+                batches.append(quantise(images))
                 on_samples(session.batch_size)
             write_atomically(path, _to_npy(np.concatenate(batches)))
             made += self.shard_samples

@@ -25,6 +25,8 @@ from client_agent.generator.training import (  # noqa: E402
 )
 from client_agent.module import export  # noqa: E402
 from client_agent.module.export import build_module, export_module  # noqa: E402
+from client_agent.synthesis.session import ModuleSession  # noqa: E402
+from ff_protocol.spec import parse_spec  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]
 # Name, side, channels, patch; 17 is padded to 20 before it is folded.
@@ -76,6 +78,17 @@ def test_repeats_give_the_same_bits(exported):
     start = noise(5, trained.preset.image_size, trained.preset.channels)
     first = session(path).run(None, {"noise": start})[0]
     assert first.tobytes() == session(path).run(None, {"noise": start})[0].tobytes()
+
+
+def test_batches_side_by_side_have_the_bits_of_one_after_another(exported):
+    trained, path = exported
+    image = {"size": trained.preset.image_size, "channels": trained.preset.channels}
+    synthesis = {"batch_size": 4, "threads": 3}
+    spec = parse_spec({"classes": ["a", "b"], "image": image, "synthesis": synthesis})
+    runner = ModuleSession(path, "a" * 64, spec, "f")
+    together = [batch.tobytes() for batch in runner.run_batches(range(7))]
+    assert together == [runner.run_batch(index).tobytes() for index in range(7)]
+    assert len(set(together)) == 7
 
 
 def test_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path):
