@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import grpc
 
+import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from coordinator.errors import BusyError
 from coordinator.identity import Peer
 from coordinator.membership import Membership

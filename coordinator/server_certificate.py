@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 
+import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from coordinator.authority import renew_server_certificate
 from coordinator.home import CoordinatorHome
 from coordinator.metrics import Metrics

@@ -6,6 +6,7 @@ causes, tracebacks) goes to the log alone.
 
 import grpc
 
+import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from coordinator import errors
 from ff_protocol.errors import FederatedFactoryError, MalformedError, UntrustedError
 

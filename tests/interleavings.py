@@ -107,5 +107,7 @@ class SteppedStore:
         if isinstance(answer, dict):
             return {key: self._aged(held) for key, held in answer.items()}
         if hasattr(answer, "__next__"):
-            return [(key, self._aged(held)) for key, held in answer]
+            return iter([self._aged(item) for item in answer])
+        if isinstance(answer, tuple):
+            return answer[0], self._aged(answer[1])
         return answer

@@ -70,6 +70,7 @@ def command(
     """
     import logging
 
+    import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
     from coordinator.calls import Limits
     from coordinator.logs import set_up_logs
     from coordinator.server import Server

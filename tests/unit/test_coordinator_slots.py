@@ -5,17 +5,14 @@ import threading
 from coordinator.slots import Slots
 
 
-def test_no_more_than_allowed_are_inside_and_all_come_in_the_order_of_their_arrival():
-    slots, inside, most, order = Slots(2), [], [], []
+def test_one_after_the_other_they_come_in_the_order_of_their_arrival():
+    slots, order = Slots(1), []
     gates = [threading.Event() for _ in range(8)]
 
     def work(number):
         with slots:
-            inside.append(number)
-            most.append(len(inside))
             order.append(number)
             gates[number].wait(10)
-            inside.remove(number)
 
     threads = []
     for number in range(8):
@@ -27,8 +24,28 @@ def test_no_more_than_allowed_are_inside_and_all_come_in_the_order_of_their_arri
         gate.set()
     for thread in threads:
         thread.join(10)
-    assert max(most) == 2
     assert order == list(range(8))
+
+
+def test_as_many_as_allowed_are_inside_and_no_more():
+    slots, inside, most = Slots(3), [], []
+    together = threading.Barrier(3)
+
+    def work(number):
+        with slots:
+            inside.append(number)
+            most.append(len(inside))
+            together.wait(10)
+            inside.remove(number)
+            together.wait(10)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(most) == 12
+    assert max(most) == 3
 
 
 def test_a_slot_is_free_again_after_a_fault():
