@@ -2,12 +2,16 @@
 
 Editing, removing or reordering a line breaks every later hash. A crash in the middle of a write
 leaves a last line without its newline; the next append removes that fragment.
+
+The chain alone cannot show that its newest lines were cut off. Their anchors are outside: the site
+signs the record's end into every publication and every heads statement, of which the coordinator
+and the other sites hold copies; `verify` takes them as `anchors`.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from ff_protocol import canonical
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.errors import ExitCode, FederatedFactoryError
 from ff_protocol.files import storage_error
+from ff_protocol.heads import RecordHead
 
 GENESIS = "0" * 64
 
@@ -74,12 +79,22 @@ class Log:
                 if line.endswith(b"\n"):
                     yield json.loads(line)
 
-    def verify(self) -> int:
+    def head(self) -> RecordHead | None:
+        """Return number and hash of the last entry, None if there is none."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        sequence, digest, _ = _tail(data)
+        return RecordHead(sequence, digest) if sequence else None
+
+    def verify(self, anchors: Iterable[RecordHead] = ()) -> int:
         """Check the whole chain; return the number of entries.
+
+        Args:
+            anchors: ends of this record that the site has signed at some time.
 
         Raises:
             LogBrokenError: naming the first line that does not fit.
         """
+        expected = {anchor.sequence: anchor.digest for anchor in anchors}
         previous, count = GENESIS, 0
         for count, line in enumerate(self._lines(), start=1):
             try:
@@ -89,6 +104,7 @@ class Log:
                     and entry["previous"] == previous
                     and entry["hash"] == _hash(entry)
                     and canonical.dumps(entry) == line
+                    and expected.pop(count, entry["hash"]) == entry["hash"]
                 )
             except (ValueError, KeyError, TypeError, FederatedFactoryError):
                 fits = False
@@ -98,6 +114,12 @@ class Log:
                     hint="restore the file from a backup; do not trust entries from this line on",
                 )
             previous = entry["hash"]
+        if expected:
+            raise LogBrokenError(
+                f"{self.path.name}: it ends at line {count}, this site has signed for line "
+                f"{max(expected)}: its end was cut off",
+                hint="restore the file from a backup",
+            )
         return count
 
     def _lines(self) -> list[bytes]:

@@ -5,35 +5,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
-from client_agent.module.admission import check_module, check_publication
+from client_agent.module.admission import check_publication
 from client_agent.progress import SILENT, Progress
-from client_agent.registry.forgetting import Pending, forget_revoked
-from client_agent.registry.modules import (
-    own_modules,
-    place,
-    remove_folder,
-)
-from client_agent.registry.refusals import refusals, remember_refusal
-from client_agent.registry.revocations import (
-    ISSUERS,
-    RevocationList,
-    check_chain,
-    check_right,
-    load_revocations,
-    store_revocation,
-)
-from client_agent.registry.statements import (
-    known_envelopes,
-    published_modules,
-    store_publication,
-)
+from client_agent.registry.forgetting import Pending
+from client_agent.registry.modules import own_modules, place
+from client_agent.registry.refusals import refusals
+from client_agent.registry.revocations import RevocationList, load_revocations
+from client_agent.registry.statements import published_modules
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
+from client_agent.steps.apply import apply_revocations
+from client_agent.steps.heads import share_heads
+from client_agent.steps.intake import fetch_module, refuse, refuse_module, take_statements
 from client_agent.steps.waiting import WaitFor
-from ff_protocol import canonical, dsse, statements
-from ff_protocol.clock import utc_now
 from ff_protocol.durations import format_duration
-from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import Publication
 
@@ -53,6 +38,7 @@ class Received:
         revocations: number of revocations that came in.
         pending: unlearning that has to be finished by synthesise and fit, if any.
         bytes_on_wire: payload in both directions.
+        warnings: what does not fit: statements withheld, rolled back or out of order.
     """
 
     admitted: list[str] = field(default_factory=list)
@@ -60,6 +46,7 @@ class Received:
     revocations: int = 0
     pending: Pending | None = None
     bytes_on_wire: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT) -> Received:
@@ -73,12 +60,14 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
     """
     result = Received()
     if wait is None:
-        _receive_once(site, result, progress)
+        _receive_once(site, result, progress, first=True)
         return result
+    first = True
     with progress.task(f"waiting for {wait.what}", wait.needed(site)) as task:
         while True:
             try:
-                _receive_once(site, result, progress)
+                _receive_once(site, result, progress, first=first)
+                first = False
             except NetworkError as error:
                 if not error.transient or wait.overdue:
                     raise
@@ -96,60 +85,45 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
             time.sleep(POLL_SECONDS)
 
 
-def _receive_once(site: Site, result: Received, progress: Progress) -> None:
+def _receive_once(site: Site, result: Received, progress: Progress, *, first: bool) -> None:
     with open_relay(site) as relay:
         try:
-            _take_statements(site, relay, result)
+            _take_statements(site, relay, result, progress, whole=first)
+            before = len(result.admitted)
             revoked = load_revocations(site.home, site.trust)
-            result.pending = forget_revoked(site, revoked) or result.pending
             for publication in _wanted(site, revoked):
                 _take_module(site, relay, publication, revoked, result, progress)
+            if len(result.admitted) > before:
+                # What was revoked while it was being downloaded must not stay.
+                _take_statements(site, relay, result, progress, whole=False)
+            if first or len(result.admitted) > before:
+                share_heads(site, relay, progress)
         finally:
             result.bytes_on_wire += relay.bytes_sent + relay.bytes_received
 
 
-def _take_statements(site: Site, relay: "RelayClient", result: Received) -> None:
-    """Verify and keep what is new: publications and revocations."""
-    refused = refusals(site.home)
-    publications = list(published_modules(site))
-    for envelope in relay.list_statements(known_envelopes(site.home) | set(refused)):
-        label = canonical.sha256_hex(envelope)
-        try:
-            payload = dsse.verify(envelope, site.trust, ISSUERS, at=utc_now())
-            if statements.predicate_type(payload) == statements.REVOCATION:
-                _take_revocation(site, payload, envelope, publications)
-                result.revocations += 1
-            else:
-                publication = statements.read_publication(
-                    payload, max_module_bytes=site.spec.policy.max_module_bytes
-                )
-                store_publication(site.home, publication, envelope)
-                publications.append(publication)
-        except RefusedError as error:
-            # Not remembered: a missing predecessor may still come.
-            _refuse(site, result, label, error.message)
-        except FederatedFactoryError as error:
-            _refuse(site, result, label, error.message)
-            remember_refusal(site.home, label, error.message)
-
-
-def _take_revocation(
-    site: Site, payload: dsse.VerifiedPayload, envelope: bytes, publications: list[Publication]
+def _take_statements(
+    site: Site, relay: "RelayClient", result: Received, progress: Progress, *, whole: bool
 ) -> None:
-    revocation = statements.read_revocation(payload)
-    check_right(revocation, publications)
-    check_chain(revocation, load_revocations(site.home, site.trust))
-    store_revocation(site.home.revocations, revocation, envelope)
-    site.log.append(
-        "revocation_received",
-        issuer=revocation.issuer,
-        sequence=revocation.sequence,
-        statement=revocation.digest,
-    )
+    """Take what is new, and apply every revocation that is on file by then."""
+    try:
+        intake = take_statements(site, relay, whole=whole)
+    finally:
+        result.pending = apply_revocations(site, progress) or result.pending
+    result.revocations += intake.revocations
+    result.refused.update(intake.refused)
+    for suspicion in intake.suspicions:
+        if suspicion.text not in result.warnings:
+            result.warnings.append(suspicion.text)
+            site.log.append("suspicion", kind=suspicion.kind, about=suspicion.about)
+            progress.note(f"warning: {suspicion.text}")
 
 
 def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
-    """Publications whose modules are neither here, nor refused, nor revoked, nor our own unsent."""
+    """Publications whose modules are neither here, nor refused, nor revoked, nor our own unsent.
+
+    A successor waits until what it supersedes is revoked: nobody uses both.
+    """
     refused = refusals(site.home)
     own = {describe_module(folder)[0] for folder in own_modules(site.home).values()}
     return [
@@ -159,6 +133,7 @@ def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
         and publication.module not in own
         and not site.home.admitted(publication.module).exists()
         and revoked.covering(publication.module, publication.site_id) is None
+        and all(revoked.covering(old, publication.site_id) for old in publication.supersedes)
     ]
 
 
@@ -170,30 +145,22 @@ def _take_module(
     result: Received,
     progress: Progress,
 ) -> None:
-    folder = site.home.incoming(publication.module)
+    digest = publication.module
     try:
         check_publication(publication, site, revoked)
         total = sum(entry.size for entry in publication.files.values())
         label = f"{publication.class_name} from {publication.site_id}"
         with progress.task(f"receiving {label}", total) as task:
-            relay.fetch_files(publication, folder, lambda done, _: task.update(done))
-        check_module(folder, publication, site)
+            fetch_module(site, relay, publication, lambda done, _: task.update(done))
     except RefusedError as error:
-        remove_folder(folder)
-        remember_refusal(site.home, publication.module, error.message)
-        _refuse(site, result, publication.module, error.message)
+        refuse_module(site, result.refused, digest, error.message)
         return
     except NetworkError as error:
         if error.transient:
             raise
         # The coordinator's copy is damaged: the others may be whole, and it may be mended.
-        _refuse(site, result, publication.module, error.message)
+        refuse(site, result.refused, digest, error.message)
         return
-    place(folder, site.home.admitted(publication.module), copy=False)
-    result.admitted.append(publication.module)
-    site.log.append("module_admitted", module=publication.module, site=publication.site_id)
-
-
-def _refuse(site: Site, result: Received, subject: str, reason: str) -> None:
-    result.refused[subject] = reason
-    site.log.append("refused", subject=subject, reason=reason[:300])
+    place(site.home.incoming(digest), site.home.admitted(digest), copy=False)
+    result.admitted.append(digest)
+    site.log.append("module_admitted", module=digest, site=publication.site_id)

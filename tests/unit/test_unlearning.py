@@ -14,7 +14,7 @@ from client_agent.site import Site
 from client_agent.steps import revoke as revoke_step
 from client_agent.steps.fit import fit
 from client_agent.steps.revoke import finish_unlearning, revoke
-from client_agent.steps.send import _publication
+from client_agent.steps.send import sign_publication
 from client_agent.steps.status import status
 from client_agent.steps.train import TrainOptions, train
 from ff_protocol import dsse, statements
@@ -30,7 +30,7 @@ def share(sites: dict[str, Site], receiver: Site, senders: list[str]) -> dict[st
         for name, folder in own_modules(sites[sender].home).items():
             digest, entries = describe_module(folder)
             place(folder, receiver.home.admitted(digest), copy=True)
-            envelope = _publication(sites[sender], name, digest, entries)
+            envelope = sign_publication(sites[sender], name, digest, entries)
             payload = dsse.verify(envelope, receiver.trust, (Role.SITE,), at=utc_now())
             publication = statements.read_publication(payload, max_module_bytes=2**26)
             store_publication(receiver.home, publication, envelope)
