@@ -14,12 +14,14 @@ from client_agent.console import show_table
 from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
-NAMES = ("startup", "training", "sampling", "round_trip")
+ALWAYS = ("startup", "training", "sampling", "round_trip")
+NAMES = (*ALWAYS, "unlearning")
 TITLES = {
     "startup": "start-up",
     "training": "training a generator (preset tiny, all cores)",
     "sampling": "sampling a module, batch 64",
     "round_trip": "whole federation: bytes, memory, accuracy",
+    "unlearning": "revoking against redoing the federation, and attacks before and after",
 }
 
 
@@ -44,16 +46,17 @@ def main(
 ) -> None:
     """Measure what docs/benchmarks.md publishes; `recover --help` compares ways of learning.
 
-    Without NAMES all four are run, in about four minutes on two cores. With --dataset the round
-    trip is run on that file instead of digits; `--dataset shared` takes the real images beside
-    the checkout.
+    Without NAMES the first four are run, in about four minutes on two cores. With --dataset the
+    round trip (or unlearning) is run on that file instead; `--dataset shared` takes the real images
+    beside the checkout. `unlearning` takes --budget as seconds per module, and about half an hour
+    as it stands.
     """
     results: dict[str, Any] = {
         "command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
         "environment": describe_environment(),
         "seed": seed,
     }
-    for name in names or NAMES:
+    for name in names or ALWAYS:
         if name == "round_trip" and dataset is not None:
             from benchmarks.round_trip import measure_set
 
@@ -61,6 +64,10 @@ def main(
                 measure_set(item, sites=sites, seconds_per_site=budget, samples=samples, seed=seed)
                 for item in _datasets(dataset)
             ]
+        elif name == "unlearning":
+            from benchmarks.unlearning import measure
+
+            rows = measure(quick=quick, dataset=dataset, seconds=budget, samples=samples)
         else:
             rows = importlib.import_module(f"benchmarks.{name}").measure(quick=quick)
         results[name] = [asdict(row) for row in rows]

@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.forgetting import forget_revoked, read_pending
-from client_agent.registry.log import Log
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import RevocationList
 from client_agent.registry.statements import store_publication
@@ -91,47 +89,6 @@ def test_the_certificate_verifies_and_names_both_states(sites, never_had):
     predicate = payload.value["predicate"]
     assert predicate["before"]["classifier"] == before.classifier
     assert predicate["after"]["classifier"] == never_had
-
-
-class KilledError(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
-
-
-@pytest.mark.parametrize("after", range(7))
-def test_killed_at_any_record_a_rerun_ends_in_the_same_state(sites, never_had, monkeypatch, after):
-    site = sites["hospital-1"]
-    digest = share(sites, site, EVERYONE)["hospital-3"]
-    fit(site)
-    appended = 0
-    original = Log.append
-
-    def dying(self, event, **details):
-        nonlocal appended
-        if appended == after:
-            raise KilledError
-        appended += 1
-        return original(self, event, **details)
-
-    monkeypatch.setattr(Log, "append", dying)
-    with pytest.raises(KilledError) if after < 5 else _nothing():
-        revoke(site, module=digest)
-    monkeypatch.setattr(Log, "append", original)
-
-    revoke(site, module=digest)
-
-    assert read_fit_record(site.home).classifier == never_had
-    assert traces(site, digest) == []
-    assert read_pending(site) is None
-    assert len(list(site.home.unlearning_certificates.glob("*.dsse"))) == 1
-    site.log.verify()
-
-
-class _nothing:  # noqa: N801
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *caught):
-        return False
 
 
 def test_deleting_waits_for_nobody_and_rebuilding_can_be_left_to_fit(sites, never_had):

@@ -1,4 +1,4 @@
-"""Certificates are checked by doing it again: equal bits, named differences, distinct exit codes."""
+"""Certificates are checked by doing it again: equal bits, named differences, exit codes."""
 
 import dataclasses
 import shutil
@@ -121,9 +121,7 @@ def test_on_another_kind_of_machine_it_says_so_and_compares_outputs(done, tmp_pa
     site = done.copy("hospital-2", tmp_path)
     good = done.unlearning().after
     elsewhere = {**good.reproducibility, "torch": "1.0", "instruction_set": ["avx2"]}
-    foreign = done.forged(
-        tmp_path / "foreign.dsse", classifier="0" * 64, reproducibility=elsewhere
-    )
+    foreign = done.forged(tmp_path / "foreign.dsse", classifier="0" * 64, reproducibility=elsewhere)
     rebuilt = step._rebuild(site, good, step.SILENT)
     monkeypatch.setattr(step, "_rebuild", lambda *arguments: rebuilt)
     found = verify_unlearning(site, foreign)
@@ -201,12 +199,10 @@ def test_a_tampered_certificate_is_refused(done, tmp_path):
 def test_a_certificate_that_contradicts_itself_or_its_revocation_is_refused(done, tmp_path):
     good = done.unlearning()
     used = good.after.portions[0].module
+    contradiction = dataclasses.replace(good, modules=(used,))
+    path = done.signed(tmp_path / "contradiction.dsse", contradiction)
     with pytest.raises(MalformedError, match="contradicts itself"):
-        done_again = dataclasses.replace(good, modules=(used,))
-        read_certificate(
-            open_site(Home(done.folder / "hospital-1")),
-            done.signed(tmp_path / "contradiction.dsse", done_again),
-        )
+        verify_unlearning(open_site(Home(done.folder / "hospital-1")), path)
     site = done.copy("hospital-1", tmp_path)
     more = dataclasses.replace(good, modules=("e" * 64,))
     with pytest.raises(RefusedError, match="no revocation that it names covers it"):

@@ -1,0 +1,317 @@
+"""What an exact revocation costs against redoing the federation, and whether anything is left.
+
+Eight sites hold one class each. The last one holds a few images of the first site's class besides,
+and trains on them until its module replays them: the worst case for a patient. Then that module is
+revoked (its class survives), and after it the rest of that site (its class leaves).
+
+The sites are homes on this machine; modules are handed over without a coordinator, so transfer is
+in neither of the times compared (benchmarks round_trip counts it). Everything else is what
+`ff-agent` does: training, signing, synthesis, fitting, revoking, certifying, verifying.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from benchmarks.environment import SHARED_DATA
+from benchmarks.membership import Attack, attack_classifier, attack_samples, nearest_classes
+from client_agent.classifier.prediction import ClassifierFile
+from client_agent.demo.datasets import DemoData, load_demo_data
+from client_agent.registry.modules import own_modules, place
+from client_agent.registry.statements import store_publication
+from client_agent.site import Site
+from client_agent.steps.fit import fit
+from client_agent.steps.revoke import revoke
+from client_agent.steps.send import sign_publication
+from client_agent.steps.synthesise import make_dataset
+from client_agent.steps.train import DEFAULT_SECONDS, TrainOptions, train
+from client_agent.steps.verify_unlearning import verify_unlearning
+from ff_protocol import dsse
+from ff_protocol.clock import utc_now
+from ff_protocol.manifest import describe_module
+from ff_protocol.names import Role
+from ff_protocol.statements import read_publication
+from tests.homes import make_authority
+
+Result = TypeVar("Result")
+
+MEMBERS = 32
+"""Images of the first class that the last site holds; the attack looks for these."""
+
+GOAL = 0.15
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the federation is: `replay` is the training of the module that memorises."""
+
+    dataset: str
+    classes: int
+    samples: int
+    training: dict[str, Any]
+    replay: dict[str, Any]
+    epochs: int | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One federation. Times are wall seconds on this machine, AUROCs those of the attacks.
+
+    `redo` is: train every module again, synthesise everything, fit. `*_share` is that of the time
+    of revoking (forget, extend, fit, certify) in it. `share_at_default_budget` puts the preset's
+    default training time, which is a budget and needs no measuring, in place of the brief one here.
+    """
+
+    dataset: str
+    sites: int
+    modules: int
+    samples_per_class: int
+    training_seconds: float
+    synthesis_seconds: float
+    fit_seconds: float
+    redo_seconds: float
+    class_leaves_seconds: float
+    class_leaves_share: float
+    class_survives_seconds: float
+    class_survives_share: float
+    share_goal: float
+    share_at_default_budget: float
+    generators_retrained: int
+    surviving_shards: int
+    surviving_shards_resampled: int
+    samples_made_class_leaves: int
+    samples_made_class_survives: int
+    bit_identical_to_a_rebuild: bool
+    verify_seconds: float
+    classifier_share_of_revoking: float
+    members: int
+    samples_attack_before: float
+    samples_attack_after: float
+    classifier_attack_before: float
+    classifier_attack_after: float
+    chance_interval: float
+    class_recall_before: float
+    class_recall_after: float
+    class_nearest_before: float
+    class_nearest_after: float
+
+
+def measure(
+    *, quick: bool, dataset: str | None = None, seconds: float = 60.0, samples: int = 300
+) -> list[Row]:
+    """Run it on blood cells (where they are; else digits), or on four digits if quick.
+
+    Args:
+        quick: seconds instead of minutes.
+        dataset: a MedMNIST-style file instead.
+        seconds: training time of each module.
+        samples: synthetic images per class.
+    """
+    if quick:
+        scale = Scale("digits", 4, 96, {"steps": 30}, {"steps": 250}, 4)
+    else:
+        real = SHARED_DATA / "bloodcells28.npz"
+        chosen = dataset or (str(real) if real.is_file() else "digits")
+        scale = Scale(chosen, 8, samples, {"seconds": seconds}, {"seconds": 2 * seconds}, None)
+    with tempfile.TemporaryDirectory() as folder:
+        return [_measure(scale, Path(folder))]
+
+
+def _measure(scale: Scale, folder: Path) -> Row:
+    data = load_demo_data(scale.dataset, SHARED_DATA, seed=0)
+    names = data.classes[: scale.classes]
+    authority = make_authority(
+        classes=list(names),
+        image={"size": data.image_size, "channels": data.channels},
+        synthesis={"samples_per_class": scale.samples, "batch_size": 16, "threads": 1},
+        classifier={"epochs": scale.epochs, "threads": 1},
+    )
+    hospitals = [f"hospital-{number + 1}" for number in range(len(names))]
+    sites = [authority.join(folder / name, name) for name in hospitals]
+    members, strangers = _members(data)
+    training = _train_all(sites, data, members, strangers, scale, folder)
+    site = sites[0]
+    _share(sites, site)
+    memorised = describe_module(own_modules(sites[-1].home)[names[0]])[0]
+
+    synthesis, _ = _seconds(lambda: make_dataset(site))
+    fitting, _ = _seconds(lambda: fit(site))
+    redo = training + synthesis + fitting
+    truth = _Truth(data, members, strangers, len(names))
+    before = truth.attack(site)
+
+    shards, made = _shards(site), len(_made(site))
+    survives, _ = _seconds(lambda: revoke(site, module=memorised, reason="benchmark"))
+    made_survives = sum(_made(site)[made:])
+    between = truth.attack(site)
+    changed = _changed(shards, _shards(site), memorised)
+
+    kept, made = _shards(site), len(_made(site))
+    leaves, revoked = _seconds(lambda: revoke(site, of_site=sites[-1].site_id, reason="benchmark"))
+    gone = set(revoked.modules)
+    changed += _changed(kept, _shards(site), *gone)
+    after = truth.attack(site)
+    certificate = site.home.unlearning_certificates / revoked.unlearned.certificate
+    verifying, verified = _seconds(lambda: verify_unlearning(site, certificate))
+    preset_seconds = DEFAULT_SECONDS[site.spec.preset]
+    modules = len(names) + 1
+    return Row(
+        dataset=data.name,
+        sites=len(sites),
+        modules=modules,
+        samples_per_class=scale.samples,
+        training_seconds=training,
+        synthesis_seconds=synthesis,
+        fit_seconds=fitting,
+        redo_seconds=redo,
+        class_leaves_seconds=leaves,
+        class_leaves_share=leaves / redo,
+        class_survives_seconds=survives,
+        class_survives_share=survives / redo,
+        share_goal=GOAL,
+        share_at_default_budget=survives / (modules * preset_seconds + synthesis + fitting),
+        generators_retrained=_retrained(sites),
+        surviving_shards=len(kept),
+        surviving_shards_resampled=changed,
+        samples_made_class_leaves=sum(_made(site)[made:]),
+        samples_made_class_survives=made_survives,
+        bit_identical_to_a_rebuild=verified.outcome == "identical",
+        verify_seconds=verifying,
+        classifier_share_of_revoking=min(1.0, fitting / leaves),
+        members=len(members),
+        samples_attack_before=before.samples.auroc,
+        samples_attack_after=between.samples.auroc,
+        classifier_attack_before=before.classifier.auroc,
+        classifier_attack_after=between.classifier.auroc,
+        chance_interval=between.samples.chance_interval,
+        class_recall_before=before.recall,
+        class_recall_after=after.recall,
+        class_nearest_before=before.nearest,
+        class_nearest_after=after.nearest,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What an attacker finds: about the members, and about the last site's class."""
+
+    samples: Attack
+    classifier: Attack
+    recall: float
+    nearest: float
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Images that no module but the revoked one has seen, with what is true of them."""
+
+    data: DemoData
+    members: np.ndarray
+    strangers: np.ndarray
+    classes: int
+
+    def attack(self, site: Site) -> _Found:
+        """Attack the site's data set and classifier as they are now."""
+        _, dataset = make_dataset(site)
+        classifier = ClassifierFile.open(site.home.classifier)
+        first, last = self.data.classes[0], self.data.classes[self.classes - 1]
+        of_class = dataset.images[dataset.labels == dataset.classes.index(first)]
+        unseen = self.data.test_images[self.data.test_labels == self.classes - 1]
+        named = [classifier.classes[i] for i in classifier.predict(unseen).argmax(axis=1)]
+        nearest = nearest_classes(unseen, dataset.images, dataset.labels)
+        return _Found(
+            samples=attack_samples(self.members, self.strangers, of_class),
+            classifier=attack_classifier(classifier, first, self.members, self.strangers),
+            recall=float(np.mean([name == last for name in named])),
+            nearest=float(np.mean([dataset.classes[i] == last for i in nearest])),
+        )
+
+
+def _members(data: DemoData) -> tuple[np.ndarray, np.ndarray]:
+    """Images of the first class: those that the last site holds, and others that nobody trains on.
+
+    Both are drawn at random from one set, so that an attack can only succeed by what was trained.
+    """
+    of_class = data.train_images[data.train_labels == 0]
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(of_class))
+    strangers = min(len(of_class) // 3, 256)
+    return of_class[order[:MEMBERS]], of_class[order[MEMBERS : MEMBERS + strangers]]
+
+
+def _train_all(
+    sites: list[Site],
+    data: DemoData,
+    members: np.ndarray,
+    strangers: np.ndarray,
+    scale: Scale,
+    folder: Path,
+) -> float:
+    """Train every module; return the seconds that it took, export and signing included."""
+    kept = {image.tobytes() for image in (*members, *strangers)}
+    total = 0.0
+    for label, site in enumerate(sites):
+        images = data.train_images[data.train_labels == label]
+        if label == 0:
+            images = np.stack([image for image in images if image.tobytes() not in kept])
+        jobs = [(label, images, scale.training)]
+        if site is sites[-1]:
+            jobs.append((0, members, scale.replay))
+        for number, chosen, budget in jobs:
+            path = folder / f"{site.site_id}-{number}.npz"
+            names = np.array(data.classes[: scale.classes])
+            labels = np.full((len(chosen), 1), number)
+            np.savez(path, train_images=chosen, train_labels=labels, class_names=names)
+            options = TrainOptions(data=path, threads=1, **budget)
+            seconds, _ = _seconds(lambda site=site, options=options: train(site, options))
+            total += seconds
+    return total
+
+
+def _share(senders: list[Site], receiver: Site) -> None:
+    """Give the receiver every module with its publication."""
+    for sender in senders:
+        for name, module in own_modules(sender.home).items():
+            digest, entries = describe_module(module)
+            envelope = sign_publication(sender, name, digest, entries)
+            payload = dsse.verify(envelope, receiver.trust, (Role.SITE,), at=utc_now())
+            limit = receiver.spec.policy.max_module_bytes
+            publication = read_publication(payload, max_module_bytes=limit)
+            store_publication(receiver.home, publication, envelope)
+            place(module, receiver.home.admitted(digest), copy=True)
+
+
+def _shards(site: Site) -> dict[Path, tuple[int, bytes]]:
+    """Every shard with its time of writing and its bytes: resampling would change the first."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(site.home.shards.rglob("*.npy"))
+    }
+
+
+def _changed(before: dict[Path, Any], after: dict[Path, Any], *gone: str) -> int:
+    """Count the shards of modules that stay which are not the very same files any more."""
+    return sum(
+        after.get(path) != value for path, value in before.items() if path.parent.name not in gone
+    )
+
+
+def _made(site: Site) -> list[int]:
+    """Samples made, call by call, as the record has it."""
+    return [e["details"]["made"] for e in site.log.entries() if e["event"] == "synthesised"]
+
+
+def _retrained(sites: list[Site]) -> int:
+    """Trainings in the records beyond one a module."""
+    trained = [e for site in sites for e in site.log.entries() if e["event"] == "trained"]
+    return len(trained) - len({entry["details"]["module"] for entry in trained})
+
+
+def _seconds(work: Callable[[], Result]) -> tuple[float, Result]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
