@@ -104,7 +104,7 @@ class Row:
 def measure(
     *, quick: bool, dataset: str | None = None, seconds: float = 60.0, samples: int = 300
 ) -> list[Row]:
-    """Run it on blood cells (where they are; else digits), or on four digits if quick.
+    """Run it on blood cells (where they are; else digits), or on three digits if quick.
 
     Args:
         quick: seconds instead of minutes.
@@ -113,7 +113,7 @@ def measure(
         samples: synthetic images per class.
     """
     if quick:
-        scale = Scale("digits", 4, 96, {"steps": 30}, {"steps": 250}, 4)
+        scale = Scale("digits", 3, 96, {"steps": 12}, {"steps": 120}, 2)
     else:
         real = SHARED_DATA / "bloodcells28.npz"
         chosen = dataset or (str(real) if real.is_file() else "digits")

@@ -94,6 +94,7 @@ def test_another_site_in_a_fresh_process_with_any_thread_setting_gets_the_same_b
     done, tmp_path, monkeypatch, threads
 ):
     other = done.copy("hospital-2", tmp_path)
+    shutil.rmtree(other.home.root / "keys")  # as an auditor would get it
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setitem(ENVIRONMENT, name, threads)
     finished = agent(other.home.root, "verify-unlearning", done.certificate, "--exact", "--json")
