@@ -22,6 +22,7 @@ from ff_protocol.files import storage_error
 from ff_protocol.heads import RecordHead
 
 GENESIS = "0" * 64
+GAP = "record_gap"
 
 
 class LogBrokenError(FederatedFactoryError):
@@ -79,6 +80,13 @@ class Log:
                 if line.endswith(b"\n"):
                     yield json.loads(line)
 
+    def contains(self, anchor: RecordHead) -> bool:
+        """Say whether a line that this site has signed for is still here."""
+        return any(
+            (entry["sequence"], entry["hash"]) == (anchor.sequence, anchor.digest)
+            for entry in self.entries()
+        )
+
     def head(self) -> RecordHead | None:
         """Return number and hash of the last entry, None if there is none."""
         data = self.path.read_bytes() if self.path.exists() else b""
@@ -96,6 +104,7 @@ class Log:
         """
         expected = {anchor.sequence: anchor.digest for anchor in anchors}
         previous, count = GENESIS, 0
+        lost: list[int] = []
         for count, line in enumerate(self._lines(), start=1):
             try:
                 entry = json.loads(line)
@@ -114,6 +123,14 @@ class Log:
                     hint="restore the file from a backup; do not trust entries from this line on",
                 )
             previous = entry["hash"]
+            if entry["event"] == GAP:
+                lost.append(int(entry["details"]["sequence"]))
+        if lost:
+            raise LogBrokenError(
+                f"{self.path.name}: its end was cut off once: line {lost[0]}, for which this site "
+                "had signed, is not the one that is here",
+                hint="restore the file from a backup; the lines that are here are whole",
+            )
         if expected:
             raise LogBrokenError(
                 f"{self.path.name}: it ends at line {count}, this site has signed for line "

@@ -7,6 +7,7 @@ from client_agent.errors import IdentityError, RefusedError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.freshness import heads_of
 from client_agent.registry.heads import load_heads, store_heads, suspicions
+from client_agent.registry.log import GAP
 from client_agent.registry.revocations import load_revocations
 from client_agent.site import Site
 from ff_protocol import dsse
@@ -77,6 +78,10 @@ def sign_heads(site: Site, after: int = 0) -> Heads:
         after: a number that this site is known to have used, for a home that was restored.
     """
     earlier = load_heads(site).get(site.site_id)
+    anchor = earlier.record if earlier is not None else None
+    if anchor is not None and not site.log.contains(anchor):
+        # The loss becomes a part of the record: signing over it would hide it.
+        site.log.append(GAP, **anchor.to_dict())
     now = utc_now()
     heads = Heads(
         federation_id=site.trust.federation_id,

@@ -7,12 +7,14 @@ import json
 
 import pytest
 
+from client_agent.registry.log import LogBrokenError
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import load_revocations
 from client_agent.site import Site
 from client_agent.steps.fit import fit
 from client_agent.steps.heads import StaleHeadsError, WithheldError, check_view, sign_heads
 from client_agent.steps.receive import receive
+from client_agent.steps.record import verify_record
 from client_agent.steps.revoke import revoke, sign_revocation
 from client_agent.steps.send import send
 from client_agent.steps.status import status
@@ -252,6 +254,35 @@ def test_a_home_restored_from_a_backup_learns_what_it_has_signed(sites, relay):
     (sites[THREE].home.heads / f"{THREE}.dsse").write_bytes(old)
     (warning,) = receive(sites[THREE]).warnings
     assert "restored from a backup" in warning
+
+
+def test_a_record_whose_end_was_cut_off_is_found_even_if_the_heads_were_deleted(sites, relay):
+    site = sites[THREE]
+    path = site.home.log
+    assert verify_record(site).anchored >= 1
+    path.write_bytes(b"")
+    with pytest.raises(LogBrokenError, match="cut off"):
+        verify_record(site)
+    for statement in (*site.home.publications.iterdir(), *site.home.heads.iterdir()):
+        statement.unlink()
+    assert verify_record(site).anchors == 0
+    receive(site)  # the coordinator has copies
+    with pytest.raises(LogBrokenError):
+        verify_record(site)
+    receive(site)  # signs new heads; the loss is not hidden by them
+    with pytest.raises(LogBrokenError, match="cut off|line"):
+        verify_record(site)
+
+
+def test_lines_cut_off_after_the_publication_show_by_the_newest_heads(sites, relay):
+    site = sites[THREE]
+    receive(site)  # the newest heads name a line after the publication's
+    kept = site.home.log.read_bytes().splitlines(keepends=True)[:1]
+    site.home.log.write_bytes(b"".join(kept))
+    (site.home.heads / f"{THREE}.dsse").unlink()
+    receive(site)
+    with pytest.raises(LogBrokenError, match="its end was cut off once"):
+        verify_record(site)
 
 
 def test_a_module_revoked_while_it_is_downloaded_does_not_stay(sites, relay):

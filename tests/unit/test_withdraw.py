@@ -22,6 +22,7 @@ from client_agent.steps.train import TrainOptions, train
 from client_agent.steps.withdraw import withdraw
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import PUBLICATION, REVOCATION
+from tests.agents import agent
 from tests.relays import MemoryRelay
 
 ONE, TWO, THREE = "hospital-1", "hospital-2", "hospital-3"
@@ -197,6 +198,17 @@ def test_a_look_changes_nothing_and_unknown_names_stop_it(sites, relay, tmp_path
     listed.write_text("# nothing\n")
     with pytest.raises(UsageError, match="names no image"):
         read_names(listed)
+
+
+def test_the_command_shows_the_modules_as_one_document(sites, relay, tmp_path):
+    site = sites[ONE]
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(some_images(site, 2)))
+    finished = agent(site.home.root, "withdraw", "--images", listed, "--dry-run", "--json")
+    assert finished.code == 0, finished.err
+    assert finished.document["affected"][0]["module"] == digest_of(site)
+    listed.write_text("nobody\n")
+    assert agent(site.home.root, "withdraw", "--images", listed).code == 2
 
 
 def test_the_list_of_images_is_for_the_sites_eyes_and_never_leaves_it(sites, relay):
