@@ -32,6 +32,7 @@ TITLES = {
 @click.option("--dataset", help="round_trip on this MedMNIST-style FILE.npz, or `shared`.")
 @click.option("--sites", type=click.IntRange(2), help="[default: one per class]")
 @click.option("--budget", type=float, default=120, show_default=True, help="Seconds per site.")
+@click.option("--steps", type=click.IntRange(1), help="unlearning: steps a module, not --budget.")
 @click.option("--samples", type=click.IntRange(10), default=500, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(
@@ -41,6 +42,7 @@ def main(
     dataset: str | None,
     sites: int | None,
     budget: float,
+    steps: int | None,
     samples: int,
     seed: int,
 ) -> None:
@@ -67,7 +69,9 @@ def main(
         elif name == "unlearning":
             from benchmarks.unlearning import measure
 
-            rows = measure(quick=quick, dataset=dataset, seconds=budget, samples=samples)
+            rows = measure(
+                quick=quick, dataset=dataset, seconds=budget, steps=steps, samples=samples
+            )
         else:
             rows = importlib.import_module(f"benchmarks.{name}").measure(quick=quick)
         results[name] = [asdict(row) for row in rows]

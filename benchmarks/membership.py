@@ -13,6 +13,7 @@ import numpy as np
 from client_agent.classifier.prediction import ClassifierFile
 
 _CHUNK = 64
+_NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,18 @@ class Attack:
 def attack_samples(members: np.ndarray, strangers: np.ndarray, samples: np.ndarray) -> Attack:
     """Score a candidate by its closeness to the nearest synthetic image of its class.
 
+    The distance is divided by that to the nearest other candidates, so that an unusual image does
+    not pass for a stranger.
+
     Args:
         members, strangers: uint8 [n, H, W, C].
         samples: the data set's images of that class, uint8 [m, H, W, C].
     """
-    return _attack(-_distances(members, samples).min(1), -_distances(strangers, samples).min(1))
+    candidates = np.concatenate([members, strangers])
+    among = np.sort(_distances(candidates, candidates), axis=1)
+    usual = among[:, 1 : 1 + _NEIGHBOURS].mean(1)  # the first is the image itself
+    scores = -_distances(candidates, samples).min(1) / usual
+    return _attack(scores[: len(members)], scores[len(members) :])
 
 
 def attack_classifier(
