@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from client_agent.errors import UsageError
 from client_agent.registry.forgetting import forget_revoked, read_pending
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import RevocationList
@@ -111,6 +112,18 @@ def test_revoking_twice_signs_once(sites):
     again = revoke(site, module=digest)
     assert again.statement is None
     assert len(list(site.home.local_revocations.glob("*.dsse"))) == 1
+
+
+@pytest.mark.parametrize("name", ["0" * 64, "abc", "", "../../etc"])
+def test_an_unknown_or_too_short_name_revokes_nothing(sites, name):
+    site = sites["hospital-1"]
+    share(sites, site, EVERYONE)
+    before = sorted(site.home.root.rglob("*"))
+    with pytest.raises(UsageError, match=r"names 0 modules|give at least 8 digits"):
+        revoke(site, module=name)
+    with pytest.raises(UsageError, match="no module of"):
+        revoke(site, of_site="hospital-77")
+    assert sorted(site.home.root.rglob("*")) == before
 
 
 def test_an_own_module_is_revoked_for_all_and_not_trained_again(sites, digits, monkeypatch):
