@@ -10,56 +10,33 @@ in neither of the times compared (benchmarks round_trip counts it). Everything e
 """
 
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from benchmarks.clock import seconds_of
 from benchmarks.environment import SHARED_DATA
+from benchmarks.hospitals import Scale, choose_members, share_modules, train_all
 from benchmarks.membership import Attack, attack_classifier, attack_samples, nearest_classes
 from client_agent.classifier.prediction import ClassifierFile
 from client_agent.classifier.settings import settings_for
 from client_agent.classifier.training import fit_classifier
 from client_agent.demo.datasets import DemoData, load_demo_data
-from client_agent.registry.modules import own_modules, place
-from client_agent.registry.statements import store_publication
+from client_agent.registry.modules import own_modules
 from client_agent.site import Site
 from client_agent.steps.fit import fit
 from client_agent.steps.revoke import revoke
-from client_agent.steps.send import sign_publication
 from client_agent.steps.synthesise import make_dataset
-from client_agent.steps.train import DEFAULT_SECONDS, TrainOptions, train
+from client_agent.steps.train import DEFAULT_SECONDS
 from client_agent.steps.verify_unlearning import verify_unlearning
-from ff_protocol import dsse
-from ff_protocol.clock import utc_now
 from ff_protocol.manifest import describe_module
-from ff_protocol.names import Role
 from ff_protocol.spec import ClassifierSpec, SynthesisSpec
-from ff_protocol.statements import read_publication
 from tests.homes import make_authority
-
-Result = TypeVar("Result")
-
-MEMBERS = 32
-"""Images of the first class that the last site holds; the attack looks for these."""
 
 GOAL = 0.15
 DEFAULT_SAMPLES = SynthesisSpec().samples_per_class
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How large the federation is: `replay` is the training of the module that memorises."""
-
-    dataset: str
-    classes: int
-    samples: int
-    training: dict[str, Any]
-    replay: dict[str, Any]
-    epochs: int | None
 
 
 @dataclass(frozen=True)
@@ -153,17 +130,17 @@ def _measure(scale: Scale, folder: Path) -> Row:
     )
     hospitals = [f"hospital-{number + 1}" for number in range(len(names))]
     sites = [authority.join(folder / name, name) for name in hospitals]
-    members, strangers = _members(data)
-    training = _train_all(sites, data, members, strangers, scale, folder)
+    members, strangers = choose_members(data)
+    training = train_all(sites, data, members, strangers, scale, folder)
     site = sites[0]
-    _share(sites, site)
+    share_modules(sites, site)
     memorised = describe_module(own_modules(sites[-1].home)[names[0]])[0]
 
-    synthesis, (synthesised, dataset) = _seconds(lambda: make_dataset(site))
+    synthesis, (synthesised, dataset) = seconds_of(lambda: make_dataset(site))
     first_made = synthesised.made
-    fitting, _ = _seconds(lambda: fit(site))
+    fitting, _ = seconds_of(lambda: fit(site))
     settings = settings_for(site.spec.classifier)
-    one_pass, _ = _seconds(
+    one_pass, _ = seconds_of(
         lambda: fit_classifier(
             dataset.images,
             dataset.labels,
@@ -175,19 +152,22 @@ def _measure(scale: Scale, folder: Path) -> Row:
     truth = _Truth(data, members, strangers, len(names))
     before = truth.attack(site)
 
+    trainings = _trainings(sites)
     shards, made = _shards(site), len(_made(site))
-    survives, _ = _seconds(lambda: revoke(site, module=memorised, reason="benchmark"))
+    survives, _ = seconds_of(lambda: revoke(site, module=memorised, reason="benchmark"))
     made_survives = sum(_made(site)[made:])
     between = truth.attack(site)
     changed = _changed(shards, _shards(site), memorised)
 
     kept, made = _shards(site), len(_made(site))
-    leaves, revoked = _seconds(lambda: revoke(site, of_site=sites[-1].site_id, reason="benchmark"))
+    leaves, revoked = seconds_of(
+        lambda: revoke(site, of_site=sites[-1].site_id, reason="benchmark")
+    )
     gone = set(revoked.modules)
     changed += _changed(kept, _shards(site), *gone)
     after = truth.attack(site)
     certificate = site.home.unlearning_certificates / revoked.unlearned.certificate
-    verifying, verified = _seconds(lambda: verify_unlearning(site, certificate))
+    verifying, verified = seconds_of(lambda: verify_unlearning(site, certificate))
     modules = len(names) + 1
     epochs = settings.epochs_for(len(dataset.images))
     full_set = DEFAULT_SAMPLES * len(names)
@@ -216,7 +196,7 @@ def _measure(scale: Scale, folder: Path) -> Row:
         projected_redo_seconds=full_redo,
         projected_revoke_seconds=full_revoke,
         projected_share=full_revoke / full_redo,
-        generators_retrained=_retrained(sites),
+        generators_retrained=_trainings(sites) - trainings,
         surviving_shards=len(kept),
         surviving_shards_resampled=changed,
         samples_made_class_leaves=sum(_made(site)[made:]),
@@ -273,59 +253,6 @@ class _Truth:
         )
 
 
-def _members(data: DemoData) -> tuple[np.ndarray, np.ndarray]:
-    """Images of the first class: those that the last site holds, and others that nobody trains on.
-
-    Both are drawn at random from one set, so that an attack can only succeed by what was trained.
-    """
-    of_class = data.train_images[data.train_labels == 0]
-    order = np.random.Generator(np.random.Philox(0)).permutation(len(of_class))
-    strangers = min(len(of_class) // 3, 256)
-    return of_class[order[:MEMBERS]], of_class[order[MEMBERS : MEMBERS + strangers]]
-
-
-def _train_all(
-    sites: list[Site],
-    data: DemoData,
-    members: np.ndarray,
-    strangers: np.ndarray,
-    scale: Scale,
-    folder: Path,
-) -> float:
-    """Train every module; return the seconds that it took, export and signing included."""
-    kept = {image.tobytes() for image in (*members, *strangers)}
-    total = 0.0
-    for label, site in enumerate(sites):
-        images = data.train_images[data.train_labels == label]
-        if label == 0:
-            images = np.stack([image for image in images if image.tobytes() not in kept])
-        jobs = [(label, images, scale.training)]
-        if site is sites[-1]:
-            jobs.append((0, members, scale.replay))
-        for number, chosen, budget in jobs:
-            path = folder / f"{site.site_id}-{number}.npz"
-            names = np.array(data.classes[: scale.classes])
-            labels = np.full((len(chosen), 1), number)
-            np.savez(path, train_images=chosen, train_labels=labels, class_names=names)
-            options = TrainOptions(data=path, threads=1, **budget)
-            seconds, _ = _seconds(lambda site=site, options=options: train(site, options))
-            total += seconds
-    return total
-
-
-def _share(senders: list[Site], receiver: Site) -> None:
-    """Give the receiver every module with its publication."""
-    for sender in senders:
-        for name, module in own_modules(sender.home).items():
-            digest, entries = describe_module(module)
-            envelope = sign_publication(sender, name, digest, entries)
-            payload = dsse.verify(envelope, receiver.trust, (Role.SITE,), at=utc_now())
-            limit = receiver.spec.policy.max_module_bytes
-            publication = read_publication(payload, max_module_bytes=limit)
-            store_publication(receiver.home, publication, envelope)
-            place(module, receiver.home.admitted(digest), copy=True)
-
-
 def _shards(site: Site) -> dict[Path, tuple[int, bytes]]:
     """Every shard with its time of writing and its bytes: resampling would change the first."""
     return {
@@ -346,13 +273,6 @@ def _made(site: Site) -> list[int]:
     return [e["details"]["made"] for e in site.log.entries() if e["event"] == "synthesised"]
 
 
-def _retrained(sites: list[Site]) -> int:
-    """Trainings in the records beyond one a module."""
-    trained = [e for site in sites for e in site.log.entries() if e["event"] == "trained"]
-    return len(trained) - len({entry["details"]["module"] for entry in trained})
-
-
-def _seconds(work: Callable[[], Result]) -> tuple[float, Result]:
-    started = time.process_time()
-    result = work()
-    return time.process_time() - started, result
+def _trainings(sites: list[Site]) -> int:
+    """Trainings of generators in all records."""
+    return sum(entry["event"] == "trained" for site in sites for entry in site.log.entries())

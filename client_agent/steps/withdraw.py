@@ -37,6 +37,7 @@ from client_agent.steps.revoke import (
 from client_agent.steps.send import sign_publication
 from client_agent.steps.train import TrainOptions, train
 from ff_protocol.manifest import describe_module
+from ff_protocol.statements import MAX_REASON_CHARACTERS
 
 _Found = dict[str, frozenset[ImageName]]
 
@@ -102,18 +103,20 @@ def withdraw(
         NotReadyError: the images that are left are needed for training and cannot be found.
         DataError: they cannot be read.
     """
+    if len(reason) > MAX_REASON_CHARACTERS:
+        raise UsageError(f"the reason may have {MAX_REASON_CHARACTERS} characters")
+    successors: dict[str, str] = {}
+    statement = None
     interrupted = read_withdrawal(site.home)
     if interrupted is not None and not look_only:
         progress.note("finishing the withdrawal that was interrupted")
-        _replace(site, interrupted, data, progress)
+        successors, statement = _replace(site, interrupted, data, progress)
     found, unknown = _find(site, names, data)
     images = frozenset(image for group in found.values() for image in group)
     affected = _affected(site, images)
     if look_only:
         return Withdrawn(len(images), affected, unknown, {}, None, False, None)
     _require_known(found, unknown, skip_unknown=skip_unknown)
-    successors: dict[str, str] = {}
-    statement = None
     if affected:
         plan = _plan(site, found, affected, reason)
         successors, statement = _replace(site, plan, data, progress)
