@@ -1,4 +1,4 @@
-"""The federation that the unlearning benchmark takes apart: homes on this machine, briefly trained."""
+"""The federation that the unlearning benchmark takes apart: homes here, briefly trained."""
 
 from dataclasses import dataclass
 from pathlib import Path
