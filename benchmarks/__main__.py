@@ -14,13 +14,15 @@ from client_agent.console import show_table
 from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
-NAMES = ("startup", "training", "sampling", "round_trip", "relay")
+ALWAYS = ("startup", "training", "sampling", "round_trip", "relay")
+NAMES = (*ALWAYS, "unlearning")
 TITLES = {
     "startup": "start-up",
     "training": "training a generator (preset tiny, all cores)",
     "sampling": "sampling a module, batch 64",
     "round_trip": "whole federation: bytes, memory, accuracy",
     "relay": "the relay: throughput in proportion, CPU, many sites, Flower",
+    "unlearning": "revoking against redoing the federation, and attacks before and after",
 }
 
 
@@ -31,6 +33,7 @@ TITLES = {
 @click.option("--dataset", help="round_trip on this MedMNIST-style FILE.npz, or `shared`.")
 @click.option("--sites", type=click.IntRange(2), help="[default: one per class]")
 @click.option("--budget", type=float, default=120, show_default=True, help="Seconds per site.")
+@click.option("--steps", type=click.IntRange(1), help="unlearning: steps a module, not --budget.")
 @click.option("--samples", type=click.IntRange(10), default=500, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(
@@ -40,21 +43,23 @@ def main(
     dataset: str | None,
     sites: int | None,
     budget: float,
+    steps: int | None,
     samples: int,
     seed: int,
 ) -> None:
     """Measure what docs/benchmarks.md publishes; `recover --help` compares ways of learning.
 
-    Without NAMES all five are run, in about ten minutes on two cores. With --dataset the round
-    trip is run on that file instead of digits; `--dataset shared` takes the real images beside
-    the checkout.
+    Without NAMES the first five are run, in about ten minutes on two cores. With --dataset the
+    round trip (or unlearning) is run on that file instead; `--dataset shared` takes the real images
+    beside the checkout. `unlearning` takes --budget as seconds per module, and about half an hour
+    as it stands.
     """
     results: dict[str, Any] = {
         "command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
         "environment": describe_environment(),
         "seed": seed,
     }
-    for name in names or NAMES:
+    for name in names or ALWAYS:
         if name == "round_trip" and dataset is not None:
             from benchmarks.round_trip import measure_set
 
@@ -62,6 +67,12 @@ def main(
                 measure_set(item, sites=sites, seconds_per_site=budget, samples=samples, seed=seed)
                 for item in _datasets(dataset)
             ]
+        elif name == "unlearning":
+            from benchmarks.unlearning import measure
+
+            rows = measure(
+                quick=quick, dataset=dataset, seconds=budget, steps=steps, samples=samples
+            )
         else:
             rows = importlib.import_module(f"benchmarks.{name}").measure(quick=quick)
         results[name] = [asdict(row) for row in rows]

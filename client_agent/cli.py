@@ -22,9 +22,10 @@ class _Commands(CommandGroup):
         "evaluate",
         "predict",
         "revoke",
+        "withdraw",
+        "verify-unlearning",
         "bundle",
         "status",
-        "doctor",
         "doctor",
         "inspect",
         "log",
@@ -41,7 +42,8 @@ def main() -> None:
     First time:   ff-agent join invitation.json --home DIR
     Everything:   ff-agent run --home DIR --data PATH
     By hand:      train, send, receive, synthesise, fit, evaluate, predict
-    Withdraw:     ff-agent revoke MODULE
+    Withdraw:     ff-agent revoke MODULE, ff-agent withdraw --images LIST
+    Check it:     ff-agent verify-unlearning CERTIFICATE
 
     Images never leave this machine. The home comes from --home, else FF_HOME, else
     ~/.federated-factory. Every command takes --json (one document on standard output) and --quiet;

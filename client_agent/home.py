@@ -10,7 +10,10 @@ training/<class>/       checkpoints of unfinished training
 outbox/<class>/         this site's own modules
 incoming/<digest>/      downloads that have not been admitted yet
 admitted/<digest>/      modules that this site uses, its own included
-statements/             publications and revocations as received
+statements/             publications, revocations and heads as received
+training-images/        which images went into which own module; never leaves the site
+withdrawn.json          images that no module may be trained on any more
+withdrawal.json         a withdrawal under way, until its statement is signed
 shards/<digest>/        synthetic images, by module
 classifier/             classifier.onnx and fit.json
 unlearning.json         an unlearning under way, until its certificate is written
@@ -100,6 +103,25 @@ class Home:
     def local_revocations(self) -> Path:
         """Revocations that this site's admin issued for this site alone."""
         return self.root / "statements" / "local-revocations"
+
+    @property
+    def heads(self) -> Path:
+        """The newest heads statement of each site, this one's included, `<site>.dsse`."""
+        return self.root / "statements" / "heads"
+
+    def training_images(self, digest: str) -> Path:
+        """Which images an own module was trained on."""
+        return self.root / "training-images" / f"{digest}.json"
+
+    @property
+    def withdrawn_images(self) -> Path:
+        """Images that no module may be trained on any more."""
+        return self.root / "withdrawn.json"
+
+    @property
+    def pending_withdrawal(self) -> Path:
+        """Note of a withdrawal whose statement is not signed yet."""
+        return self.root / "withdrawal.json"
 
     @property
     def refusals(self) -> Path:

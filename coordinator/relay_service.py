@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 
 import grpc
 from cryptography import x509
@@ -9,6 +10,7 @@ from cryptography import x509
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from coordinator.calls import Calls
 from coordinator.chunk_store import ChunkStore, check_digests
+from coordinator.heads_book import HeadsBook
 from coordinator.identity import Peer, verified_peer
 from coordinator.pipeline import Pipeline
 from coordinator.rules import check_speaker
@@ -19,8 +21,10 @@ from coordinator.watching import WATCHERS, Doorbell
 from ff_protocol import PROTOCOL_VERSION, dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import MalformedError
+from ff_protocol.heads import HEADS
+from ff_protocol.intoto import predicate_type
 from ff_protocol.names import Role
-from ff_protocol.statements import PUBLICATION, REVOCATION, predicate_type
+from ff_protocol.statements import PUBLICATION, REVOCATION
 from ff_protocol.trust import TrustRoot
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
@@ -45,6 +49,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self._pipeline = Pipeline(SLOTS)
         self._chunks = ChunkStore(store)
         self._book = StatementBook(store, trust)
+        self._heads = HeadsBook(store)
         self._doorbell = Doorbell(store)
 
     def GetFederation(  # noqa: N802
@@ -96,7 +101,8 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         with self._calls.answering(context, "ListStatements") as record:
             record.caller(self._peer(context))
             known = {digest.hex() for digest in request.known}
-            for envelope in self._book.unknown_to(known):
+            # Heads last: what they name has been sent before, unless it is withheld.
+            for envelope in chain(self._book.unknown_to(known), self._heads.unknown_to(known)):
                 record.sent += len(envelope)
                 yield relay_pb2.SignedStatement(envelope=envelope)
 
@@ -139,4 +145,6 @@ class RelayService(relay_pb2_grpc.RelayServicer):
             return self._book.add_publication(payload, envelope)
         if kind == REVOCATION:
             return self._book.add_revocation(payload, envelope)
+        if kind == HEADS:
+            return self._heads.add(payload, envelope)
         raise MalformedError(f"a statement of type {kind[:120]!r} is not relayed")

@@ -4,6 +4,7 @@
     chunks/<first two digits>/<sha256>         pieces of module files
     publications/<module digest>.dsse          signed publications
     revocations/<issuer>/<sequence>.dsse       signed revocations, sequence in eight digits
+    heads/<site>/<sequence>.dsse               signed heads, sequence in eight digits
     enrolments/<invitation serial>.json        which keys an invitation was exchanged for
     expulsions/<site>.json                     sites that are refused
     intents/<module digest>-<random>.txt       publications that are being checked (publishing.py)

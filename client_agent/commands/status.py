@@ -43,6 +43,8 @@ def _show(state: dict[str, Any]) -> None:
         print(f"revoked: {item['digest'][:12]} ({item['class']} of {item['site']})")
     for digest, reason in state["refused"].items():
         print(f"refused: {digest[:12]}: {reason}")
+    for text in state["warnings"]:
+        print(f"warning: {text}")
     classifier = state["classifier"]
     if classifier is None:
         print("classifier: none yet; run ff-agent fit")

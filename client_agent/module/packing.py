@@ -1,6 +1,7 @@
 """From a trained generator to a finished module in the outbox: export, card, signature, rename."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +31,11 @@ class PackedModule:
 
 
 def pack_module(
-    site: Site, class_name: str, images: int, trained: "TrainedGenerator"
+    site: Site,
+    class_name: str,
+    images: int,
+    trained: "TrainedGenerator",
+    before_placing: Callable[[str], None] = lambda digest: None,
 ) -> PackedModule:
     """Export, describe and sign a generator, and put it into the outbox whole.
 
@@ -41,6 +46,7 @@ def pack_module(
         class_name: the class it generates.
         images: how many images it was trained on; only their bucket is published.
         trained: the generator.
+        before_placing: called with the digest when the module is whole and not in the outbox yet.
 
     Raises:
         StorageError: the disk refused; the outbox is as it was.
@@ -57,6 +63,7 @@ def pack_module(
         write_atomically(building / CARD_FILE, card.to_bytes())
         sign_module(building, site.home)
         digest, entries = describe_module(building)
+        before_placing(digest)
         shutil.rmtree(destination, ignore_errors=True)
         building.rename(destination)
         sync_folder(site.home.outbox)

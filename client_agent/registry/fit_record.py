@@ -5,8 +5,10 @@ from typing import Any
 
 from client_agent.home import Home
 from ff_protocol import canonical
+from ff_protocol.errors import MalformedError
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
+from ff_protocol.unlearning import Rebuilt, parse_rebuilt
 
 
 @dataclass(frozen=True)
@@ -15,39 +17,53 @@ class FitRecord:
 
     Attributes:
         inputs: SHA-256 over all that its bytes depend on.
-        dataset_root: Merkle root of the training set.
-        classifier: SHA-256 of `classifier.onnx`.
-        classes: the classes that it knows.
-        modules: digests of the modules behind it, in order.
+        modules: digests of the modules that were here, in order.
         samples: number of training images.
-        reproducibility: versions and instruction set it was made under.
+        state: data set and classifier with every digest, as an unlearning certificate names them.
     """
 
     inputs: str
-    dataset_root: str
-    classifier: str
-    classes: tuple[str, ...]
     modules: tuple[str, ...]
     samples: int
-    reproducibility: dict[str, Any]
+    state: Rebuilt
+
+    @property
+    def dataset_root(self) -> str:
+        """Merkle root of the training set."""
+        return self.state.dataset_root
+
+    @property
+    def classifier(self) -> str:
+        """SHA-256 of `classifier.onnx`."""
+        return self.state.classifier
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it knows."""
+        return self.state.classes
+
+    @property
+    def reproducibility(self) -> dict[str, Any]:
+        """Versions and instruction set it was made under."""
+        return self.state.reproducibility
 
     def to_bytes(self) -> bytes:
         """Serialise canonically."""
         return canonical.dumps(
             {
                 "inputs": self.inputs,
-                "dataset_root": self.dataset_root,
-                "classifier": self.classifier,
-                "classes": list(self.classes),
                 "modules": list(self.modules),
                 "samples": self.samples,
-                "reproducibility": self.reproducibility,
+                "state": self.state.to_dict(),
             }
         )
 
 
 def read_fit_record(home: Home) -> FitRecord | None:
-    """Return the record of the classifier in use, None if there is no classifier."""
+    """Return the record of the classifier in use, None if there is no classifier.
+
+    A record of another format counts as none: `fit` makes both again.
+    """
     if not home.fit_record.is_file() or not home.classifier.is_file():
         return None
     value = canonical.loads(
@@ -55,12 +71,12 @@ def read_fit_record(home: Home) -> FitRecord | None:
         max_bytes=MAX_ENVELOPE_BYTES,
         what="fit record",
     )
-    return FitRecord(
-        inputs=value["inputs"],
-        dataset_root=value["dataset_root"],
-        classifier=value["classifier"],
-        classes=tuple(value["classes"]),
-        modules=tuple(value["modules"]),
-        samples=value["samples"],
-        reproducibility=value["reproducibility"],
-    )
+    try:
+        return FitRecord(
+            inputs=value["inputs"],
+            modules=tuple(value["modules"]),
+            samples=value["samples"],
+            state=parse_rebuilt(value["state"]),
+        )
+    except (KeyError, TypeError, MalformedError):
+        return None

@@ -2,18 +2,22 @@
 
 Order makes it crash-safe: the note (`unlearning.json`) is written before anything is deleted and
 removed only after the certificate is written, so that a rerun after any interruption continues.
-Deleting is idempotent.
+Deleting is idempotent, and half-deleted or half-written folders of an interrupted command are swept
+away with it: they may hold what is to be forgotten.
 """
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.modules import admitted_modules, own_modules, remove_folder
 from client_agent.registry.revocations import RevocationList
+from client_agent.registry.statements import published_modules
 from client_agent.site import Site
 from ff_protocol import canonical
-from ff_protocol.files import read_bounded, write_atomically
+from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.manifest import describe_module
 
@@ -48,7 +52,7 @@ class Pending:
 
 
 def forget_revoked(site: Site, revoked: RevocationList) -> Pending | None:
-    """Delete every admitted or own module under a revocation, its shards and its classifiers.
+    """Delete every module under a revocation, its downloads, its shards and its classifiers.
 
     Returns:
         What is pending now, earlier interruptions included; None if nothing is.
@@ -56,26 +60,75 @@ def forget_revoked(site: Site, revoked: RevocationList) -> Pending | None:
     Raises:
         StorageError: the disk refused; run again.
     """
+    _discard_downloads(site, revoked)
     doomed = _doomed(site, revoked)
     pending = _merge(read_pending(site), doomed, site)
     if pending is None:
         return None
     write_atomically(site.home.pending_unlearning, canonical.dumps(pending.to_dict()))
-    own = {describe_module(folder)[0]: name for name, folder in own_modules(site.home).items()}
     for digest in pending.modules:
-        if digest in own:
-            remove_folder(site.home.outbox / own[digest])
-            remove_folder(site.home.training(own[digest]))
-        remove_folder(site.home.incoming(digest))
+        _forget_training(site, digest)
         remove_folder(site.home.shards / digest)
-        removed = remove_folder(site.home.admitted(digest))
-        if removed:
+        if site.home.admitted(digest).is_dir():
             site.log.append("module_forgotten", module=digest)
+        remove_folder(site.home.admitted(digest))
     record = read_fit_record(site.home)
-    if record is not None and set(record.modules) & set(pending.modules):
+    unknown = record is None and site.home.classifier.parent.is_dir()
+    if unknown or (record is not None and set(record.modules) & set(pending.modules)):
+        # A classifier whose record an interruption took away may have been made with them.
+        site.log.append("classifier_deleted", classifier=record.classifier if record else None)
         remove_folder(site.home.classifier.parent)
-        site.log.append("classifier_deleted", classifier=record.classifier)
+    _sweep(site)
     return pending
+
+
+def _forget_training(site: Site, digest: str) -> None:
+    """Delete what this site keeps of an own module: checkpoint, list of images, outbox."""
+    own = {describe_module(folder)[0]: name for name, folder in own_modules(site.home).items()}
+    names = {item.module: item.class_name for item in published_modules(site, of_site=site.site_id)}
+    name = own.get(digest, names.get(digest))
+    if name is None:
+        return
+    if digest in own or name not in own.values():  # a successor keeps what is its own
+        remove_folder(site.home.training(name))
+    if digest in own:
+        remove_folder(site.home.outbox / name)
+    site.home.training_images(digest).unlink(missing_ok=True)
+
+
+def _discard_downloads(site: Site, revoked: RevocationList) -> None:
+    """Delete what was fetched of modules that were revoked before they were admitted."""
+    if not (site.home.root / "incoming").is_dir():
+        return
+    for publication in published_modules(site):
+        digest = publication.module
+        if site.home.incoming(digest).is_dir() and revoked.covering(digest, publication.site_id):
+            site.log.append("download_discarded", module=digest)
+            remove_folder(site.home.incoming(digest))
+
+
+def _sweep(site: Site) -> None:
+    """Delete what interrupted commands left of folders and files."""
+    home = site.home
+    folders = (
+        *(home.root, home.outbox, home.root / "admitted", home.root / "incoming"),
+        *(home.shards, home.root / "training", home.classifier.parent),
+    )
+    for folder in folders:
+        for pattern in (".*.deleted", ".*.part"):
+            for path in folder.glob(pattern) if folder.is_dir() else ():
+                _delete(path)
+    _delete(home.outbox / ".building")
+
+
+def _delete(path: Path) -> None:
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
 
 
 def read_pending(site: Site) -> Pending | None:
@@ -112,7 +165,10 @@ def _merge(earlier: Pending | None, doomed: dict[str, str], site: Site) -> Pendi
     if not doomed:
         return earlier
     record = read_fit_record(site.home)
-    affected = record is not None and bool(set(record.modules) & set(doomed))
+    if record is None:  # an interrupted fit may have left a classifier without its record
+        affected = site.home.classifier.is_file()
+    else:
+        affected = bool(set(record.modules) & set(doomed))
     before = earlier or Pending(
         modules=(),
         statements=(),

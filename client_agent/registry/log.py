@@ -2,12 +2,16 @@
 
 Editing, removing or reordering a line breaks every later hash. A crash in the middle of a write
 leaves a last line without its newline; the next append removes that fragment.
+
+The chain alone cannot show that its newest lines were cut off. Their anchors are outside: the site
+signs the record's end into every publication and every heads statement, of which the coordinator
+and the other sites hold copies; `verify` takes them as `anchors`.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,10 @@ from ff_protocol import canonical
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.errors import ExitCode, FederatedFactoryError
 from ff_protocol.files import storage_error
+from ff_protocol.heads import RecordHead
 
 GENESIS = "0" * 64
+GAP = "record_gap"
 
 
 class LogBrokenError(FederatedFactoryError):
@@ -74,13 +80,31 @@ class Log:
                 if line.endswith(b"\n"):
                     yield json.loads(line)
 
-    def verify(self) -> int:
+    def contains(self, anchor: RecordHead) -> bool:
+        """Say whether a line that this site has signed for is still here."""
+        return any(
+            (entry["sequence"], entry["hash"]) == (anchor.sequence, anchor.digest)
+            for entry in self.entries()
+        )
+
+    def head(self) -> RecordHead | None:
+        """Return number and hash of the last entry, None if there is none."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        sequence, digest, _ = _tail(data)
+        return RecordHead(sequence, digest) if sequence else None
+
+    def verify(self, anchors: Iterable[RecordHead] = ()) -> int:
         """Check the whole chain; return the number of entries.
+
+        Args:
+            anchors: ends of this record that the site has signed at some time.
 
         Raises:
             LogBrokenError: naming the first line that does not fit.
         """
+        expected = {anchor.sequence: anchor.digest for anchor in anchors}
         previous, count = GENESIS, 0
+        lost: list[int] = []
         for count, line in enumerate(self._lines(), start=1):
             try:
                 entry = json.loads(line)
@@ -89,6 +113,7 @@ class Log:
                     and entry["previous"] == previous
                     and entry["hash"] == _hash(entry)
                     and canonical.dumps(entry) == line
+                    and expected.pop(count, entry["hash"]) == entry["hash"]
                 )
             except (ValueError, KeyError, TypeError, FederatedFactoryError):
                 fits = False
@@ -98,6 +123,20 @@ class Log:
                     hint="restore the file from a backup; do not trust entries from this line on",
                 )
             previous = entry["hash"]
+            if entry["event"] == GAP:
+                lost.append(int(entry["details"]["sequence"]))
+        if lost:
+            raise LogBrokenError(
+                f"{self.path.name}: its end was cut off once: line {lost[0]}, for which this site "
+                "had signed, is not the one that is here",
+                hint="restore the file from a backup; the lines that are here are whole",
+            )
+        if expected:
+            raise LogBrokenError(
+                f"{self.path.name}: it ends at line {count}, this site has signed for line "
+                f"{max(expected)}: its end was cut off",
+                hint="restore the file from a backup",
+            )
         return count
 
     def _lines(self) -> list[bytes]:

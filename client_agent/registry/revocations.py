@@ -65,10 +65,12 @@ def check_right(revocation: Revocation, publications: Iterable[Publication]) -> 
     if revocation.site_id not in (None, revocation.issuer):
         raise RefusedError(f"{revocation.issuer} cannot revoke the site {revocation.site_id}")
     publishers = {publication.module: publication.site_id for publication in publications}
-    for module in revocation.modules:
+    for module in (*revocation.modules, *revocation.successors):
         publisher = publishers.get(module, revocation.issuer)
         if publisher != revocation.issuer:
-            raise RefusedError(f"{revocation.issuer} cannot revoke {module[:12]} of {publisher}")
+            raise RefusedError(
+                f"{revocation.issuer} cannot revoke or replace {module[:12]} of {publisher}"
+            )
 
 
 def check_chain(revocation: Revocation, known: RevocationList) -> None:

@@ -15,6 +15,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import admitted_modules, own_modules
 from client_agent.registry.revocations import RevocationList, load_revocations
 from client_agent.registry.statements import published_modules
+from client_agent.registry.training_images import pending_withdrawal
 from client_agent.site import Site
 from client_agent.steps.receive import Received, take_from
 from client_agent.steps.send import sign_publication, use_here
@@ -101,13 +102,16 @@ def import_bundle(site: Site, path: Path, progress: Progress = SILENT) -> Receiv
 
 def _announce_own(site: Site, revoked: RevocationList, progress: Progress) -> None:
     """Sign the publications of own modules that no network has seen yet."""
+    held_back = pending_withdrawal(site.home)
     for class_name, folder in own_modules(site.home).items():
         digest, entries = describe_module(folder)
-        if revoked.covering(digest, site.site_id):
+        if class_name in held_back:
+            progress.note(f"{class_name}: a withdrawal is not finished; run it again first")
+        elif revoked.covering(digest, site.site_id):
             progress.note(f"{class_name}: its module is revoked and is not exported")
         else:
-            sign_publication(site, class_name, digest, entries)
-            use_here(site, digest, folder)
+            envelope = sign_publication(site, class_name, digest, entries)
+            use_here(site, digest, folder, envelope, revoked)
 
 
 def _envelopes(site: Site, revoked: RevocationList, modules: list[str]) -> Iterator[bytes]:

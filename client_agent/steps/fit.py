@@ -1,7 +1,6 @@
 """Train the classifier on the synthetic set and put it into use; certify pending unlearning."""
 
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from typing import Any
 
 from client_agent.errors import NotReadyError
@@ -10,13 +9,17 @@ from client_agent.registry.fit_record import FitRecord, read_fit_record
 from client_agent.registry.forgetting import read_pending
 from client_agent.registry.modules import admitted_modules
 from client_agent.site import Site
+from client_agent.steps.apply import apply_revocations
+from client_agent.steps.heads import check_view
+from client_agent.steps.probe import take_probe
+from client_agent.steps.reproducibility import fit_reproducibility
 from client_agent.steps.synthesise import make_dataset
 from client_agent.steps.unlearning import certify_unlearning
 from client_agent.synthesis.dataset import Dataset
-from client_agent.synthesis.session import reproducibility_class
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, sync_folder, write_atomically
 from ff_protocol.limits import MIB
+from ff_protocol.unlearning import Rebuilt
 
 _MAX_CLASSIFIER_BYTES = 2048 * MIB
 
@@ -45,6 +48,32 @@ class Fitted:
 def fit(site: Site, progress: Progress = SILENT) -> Fitted:
     """Synthesise what is missing, train, export; the old classifier serves until the new is whole.
 
+    Revocations that an interruption left half applied are applied first.
+
+    Raises:
+        NotReadyError: modules of fewer than two classes are here.
+        RefusedError: a revocation is being withheld, or policy demands fresher heads.
+    """
+    apply_revocations(site, progress)
+    check_view(site, progress)
+    record, already = build_classifier(site, progress)
+    certificate = _certify(site, record)
+    return Fitted(
+        classifier=record.classifier,
+        dataset_root=record.dataset_root,
+        classes=record.classes,
+        samples=record.samples,
+        already=already,
+        certificate=certificate,
+    )
+
+
+def build_classifier(site: Site, progress: Progress = SILENT) -> tuple[FitRecord, bool]:
+    """Make data set and classifier from the modules in `admitted/`, nothing else.
+
+    Returns:
+        The record of the classifier in use, and whether it was there already.
+
     Raises:
         NotReadyError: modules of fewer than two classes are here.
     """
@@ -60,15 +89,7 @@ def fit(site: Site, progress: Progress = SILENT) -> Fitted:
     already = record is not None and record.inputs == inputs and _intact(site, record)
     if record is None or not already:
         record = _fit(site, dataset, inputs, progress)
-    certificate = _certify(site, record)
-    return Fitted(
-        classifier=record.classifier,
-        dataset_root=record.dataset_root,
-        classes=record.classes,
-        samples=record.samples,
-        already=already,
-        certificate=certificate,
-    )
+    return record, already
 
 
 def classifier_inputs(site: Site, dataset: Dataset) -> str:
@@ -79,7 +100,7 @@ def classifier_inputs(site: Site, dataset: Dataset) -> str:
                 "dataset": dataset.root,
                 "classes": list(dataset.classes),
                 "classifier": site.spec.classifier.model_dump(),
-                "reproducibility": _reproducibility(),
+                "reproducibility": fit_reproducibility(site.spec),
             }
         )
     )
@@ -112,12 +133,17 @@ def _fit(site: Site, dataset: Dataset, inputs: str, progress: Progress) -> FitRe
     )
     record = FitRecord(
         inputs=inputs,
-        dataset_root=dataset.root,
-        classifier=_digest(site),
-        classes=dataset.classes,
         modules=tuple(module.digest for module in modules),
         samples=len(dataset.images),
-        reproducibility=_reproducibility(),
+        state=Rebuilt(
+            spec=canonical.sha256_hex(canonical.dumps(site.spec.model_dump(mode="json"))),
+            dataset_root=dataset.root,
+            portions=dataset.portions,
+            classifier=_digest(site),
+            classes=dataset.classes,
+            reproducibility=fit_reproducibility(site.spec),
+            probe=take_probe(site.home.classifier, dataset),
+        ),
     )
     write_atomically(site.home.fit_record, record.to_bytes())
     sync_folder(folder)
@@ -136,12 +162,8 @@ def _provenance(site: Site, dataset: Dataset) -> dict[str, Any]:
             {"digest": module.digest, "class": module.card.class_name, "site": module.card.site_id}
             for module in admitted_modules(site.home)
         ],
-        "reproducibility": _reproducibility(),
+        "reproducibility": fit_reproducibility(site.spec),
     }
-
-
-def _reproducibility() -> dict[str, Any]:
-    return {**reproducibility_class(), "torch": version("torch"), "monai": version("monai")}
 
 
 def _digest(site: Site) -> str:
@@ -158,4 +180,4 @@ def _certify(site: Site, record: FitRecord) -> str | None:
     pending = read_pending(site)
     if pending is None:
         return None
-    return certify_unlearning(site, pending, asdict(record)).name
+    return certify_unlearning(site, pending, record.state).name

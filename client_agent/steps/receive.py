@@ -1,64 +1,34 @@
 """Fetch what is new: revocations first, then modules, each admitted or refused with its reason."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
-from client_agent.module.admission import check_module, check_publication
+from client_agent.module.admission import check_publication
 from client_agent.progress import SILENT, Progress
-from client_agent.registry.forgetting import Pending, forget_revoked
-from client_agent.registry.modules import (
-    own_modules,
-    place,
-    remove_folder,
-)
-from client_agent.registry.refusals import refusals, remember_refusal
-from client_agent.registry.revocations import (
-    ISSUERS,
-    RevocationList,
-    check_chain,
-    check_right,
-    load_revocations,
-    store_revocation,
-)
-from client_agent.registry.statements import (
-    known_envelopes,
-    published_modules,
-    store_publication,
-)
+from client_agent.registry.forgetting import Pending
+from client_agent.registry.modules import own_modules, place
+from client_agent.registry.refusals import refusals
+from client_agent.registry.revocations import RevocationList, load_revocations
+from client_agent.registry.statements import published_modules
 from client_agent.relay.connection import open_relay
 from client_agent.relay.pace import shown
 from client_agent.site import Site
+from client_agent.steps.apply import apply_revocations
+from client_agent.steps.heads import share_heads
+from client_agent.steps.intake import fetch_module, refuse, refuse_module, take_statements
+from client_agent.steps.source import Source
 from client_agent.steps.waiting import WaitFor
-from ff_protocol import canonical, dsse, statements
-from ff_protocol.clock import utc_now
 from ff_protocol.durations import format_duration
-from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import Publication
 
+if TYPE_CHECKING:
+    from client_agent.relay.client import RelayClient
+
 POLL_SECONDS = 2.0
-
-
-class Source(Protocol):
-    """Where statements and modules come from: the coordinator, or a bundle on a disk.
-
-    Nothing that comes from either is trusted before it has been checked here.
-    """
-
-    bytes_sent: int
-    bytes_received: int
-
-    def list_statements(self, known: set[str]) -> Iterator[bytes]:
-        """Yield the envelopes whose SHA-256 is not in `known`, revocations first."""
-
-    def fetch_files(
-        self, publication: Publication, folder: Path, on_progress: Callable[[int, int], None]
-    ) -> None:
-        """Bring a module's files into `folder`, each checked against `publication`."""
 
 
 @dataclass
@@ -71,6 +41,7 @@ class Received:
         revocations: number of revocations that came in.
         pending: unlearning that has to be finished by synthesise and fit, if any.
         bytes_on_wire: payload in both directions.
+        warnings: what does not fit: statements withheld, rolled back or out of order.
     """
 
     admitted: list[str] = field(default_factory=list)
@@ -78,6 +49,7 @@ class Received:
     revocations: int = 0
     pending: Pending | None = None
     bytes_on_wire: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, other: "Received") -> None:
         """Take in what a later pass did."""
@@ -86,6 +58,7 @@ class Received:
         self.revocations += other.revocations
         self.pending = other.pending
         self.bytes_on_wire += other.bytes_on_wire
+        self.warnings += [text for text in other.warnings if text not in self.warnings]
 
 
 def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT) -> Received:
@@ -102,13 +75,15 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
     result = Received()
     if wait is None:
         with site.exclusive():
-            _receive_once(site, result, progress)
+            _receive_once(site, result, progress, first=True)
         return result
+    first = True
     with progress.task(f"waiting for {wait.what}", wait.needed(site)) as task:
         while True:
             try:
                 with site.exclusive(wait=True):
-                    _receive_once(site, result, progress)
+                    _receive_once(site, result, progress, first=first)
+                first = False
             except NetworkError as error:
                 if not error.transient or wait.overdue:
                     raise
@@ -126,9 +101,33 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
             time.sleep(POLL_SECONDS)
 
 
-def _receive_once(site: Site, result: Received, progress: Progress) -> None:
+def _receive_once(site: Site, result: Received, progress: Progress, *, first: bool) -> None:
     with open_relay(site) as relay:
-        take_from(site, relay, result, progress)
+        take_from_relay(site, relay, result, progress, first=first)
+
+
+def take_from_relay(
+    site: Site, relay: "RelayClient", result: Received, progress: Progress, *, first: bool
+) -> None:
+    """Take what the coordinator has, and hand in this site's own heads where that is due.
+
+    The caller holds the home's lock.
+
+    Args:
+        site: who takes.
+        relay: the connection.
+        result: gets what was done, also when this is interrupted.
+        progress: watches.
+        first: the first pass of a command: heads are compared with all that were seen before.
+    """
+    before = len(result.admitted)
+    take_from(site, relay, result, progress, whole=first)
+    if first or len(result.admitted) > before:
+        carried = relay.bytes_sent + relay.bytes_received
+        try:
+            share_heads(site, relay, progress)
+        finally:
+            result.bytes_on_wire += relay.bytes_sent + relay.bytes_received - carried
 
 
 def take_from(
@@ -137,6 +136,7 @@ def take_from(
     result: Received,
     progress: Progress,
     *,
+    whole: bool = False,
     offers: Callable[[str], bool] = lambda module: True,
 ) -> None:
     """Take every new statement of `source`, forget what is revoked, admit or refuse the modules.
@@ -148,62 +148,52 @@ def take_from(
         source: where from; hostile until checked.
         result: gets what was done, also when this is interrupted.
         progress: watches.
+        whole: have all heads listed again, to see whether any is kept back that was here before.
         offers: whether the source has the module with this digest.
     """
-    before = source.bytes_sent + source.bytes_received
+    carried = source.bytes_sent + source.bytes_received
     try:
-        _take_statements(site, source, result)
+        _take_statements(site, source, result, progress, whole=whole, offers=offers)
+        before = len(result.admitted)
         revoked = load_revocations(site.home, site.trust)
-        result.pending = forget_revoked(site, revoked) or result.pending
         for publication in _wanted(site, revoked):
             if offers(publication.module):
                 _take_module(site, source, publication, revoked, result, progress)
+        if len(result.admitted) > before:
+            # What was revoked while it was being downloaded must not stay.
+            _take_statements(site, source, result, progress, whole=False, offers=offers)
     finally:
-        result.bytes_on_wire += source.bytes_sent + source.bytes_received - before
+        result.bytes_on_wire += source.bytes_sent + source.bytes_received - carried
 
 
-def _take_statements(site: Site, source: Source, result: Received) -> None:
-    """Verify and keep what is new: publications and revocations."""
-    refused = refusals(site.home)
-    publications = list(published_modules(site))
-    for envelope in source.list_statements(known_envelopes(site.home) | set(refused)):
-        label = canonical.sha256_hex(envelope)
-        try:
-            payload = dsse.verify(envelope, site.trust, ISSUERS, at=utc_now())
-            if statements.predicate_type(payload) == statements.REVOCATION:
-                _take_revocation(site, payload, envelope, publications)
-                result.revocations += 1
-            else:
-                publication = statements.read_publication(
-                    payload, max_module_bytes=site.spec.policy.max_module_bytes
-                )
-                store_publication(site.home, publication, envelope)
-                publications.append(publication)
-        except RefusedError as error:
-            # Not remembered: a missing predecessor may still come.
-            _refuse(site, result, label, error.message)
-        except FederatedFactoryError as error:
-            _refuse(site, result, label, error.message)
-            remember_refusal(site.home, label, error.message)
-
-
-def _take_revocation(
-    site: Site, payload: dsse.VerifiedPayload, envelope: bytes, publications: list[Publication]
+def _take_statements(
+    site: Site,
+    source: Source,
+    result: Received,
+    progress: Progress,
+    *,
+    whole: bool,
+    offers: Callable[[str], bool],
 ) -> None:
-    revocation = statements.read_revocation(payload)
-    check_right(revocation, publications)
-    check_chain(revocation, load_revocations(site.home, site.trust))
-    store_revocation(site.home.revocations, revocation, envelope)
-    site.log.append(
-        "revocation_received",
-        issuer=revocation.issuer,
-        sequence=revocation.sequence,
-        statement=revocation.digest,
-    )
+    """Take what is new, and apply every revocation that is on file by then."""
+    try:
+        intake = take_statements(site, source, whole=whole, offers=offers)
+    finally:
+        result.pending = apply_revocations(site, progress) or result.pending
+    result.revocations += intake.revocations
+    result.refused.update(intake.refused)
+    for suspicion in intake.suspicions:
+        if suspicion.text not in result.warnings:
+            result.warnings.append(suspicion.text)
+            site.log.append("suspicion", kind=suspicion.kind, about=suspicion.about)
+            progress.note(f"warning: {suspicion.text}")
 
 
 def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
-    """Publications whose modules are neither here, nor refused, nor revoked, nor our own unsent."""
+    """Publications whose modules are neither here, nor refused, nor revoked, nor our own unsent.
+
+    A successor waits until what it supersedes is revoked: nobody uses both.
+    """
     refused = refusals(site.home)
     own = {describe_module(folder)[0] for folder in own_modules(site.home).values()}
     return [
@@ -213,6 +203,7 @@ def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
         and publication.module not in own
         and not site.home.admitted(publication.module).exists()
         and revoked.covering(publication.module, publication.site_id) is None
+        and all(revoked.covering(old, publication.site_id) for old in publication.supersedes)
     ]
 
 
@@ -224,30 +215,22 @@ def _take_module(
     result: Received,
     progress: Progress,
 ) -> None:
-    folder = site.home.incoming(publication.module)
+    digest = publication.module
     try:
         check_publication(publication, site, revoked)
         total = sum(entry.size for entry in publication.files.values())
         label = f"{publication.class_name} from {publication.site_id}"
         with progress.task(f"receiving {label}", total) as task:
-            source.fetch_files(publication, folder, shown(task))
-        check_module(folder, publication, site)
+            fetch_module(site, source, publication, shown(task))
     except RefusedError as error:
-        remove_folder(folder)
-        remember_refusal(site.home, publication.module, error.message)
-        _refuse(site, result, publication.module, error.message)
+        refuse_module(site, result.refused, digest, error.message)
         return
     except NetworkError as error:
         if error.transient:
             raise
         # The coordinator's copy is damaged: the others may be whole, and it may be mended.
-        _refuse(site, result, publication.module, error.message)
+        refuse(site, result.refused, digest, error.message)
         return
-    place(folder, site.home.admitted(publication.module), copy=False)
-    result.admitted.append(publication.module)
-    site.log.append("module_admitted", module=publication.module, site=publication.site_id)
-
-
-def _refuse(site: Site, result: Received, subject: str, reason: str) -> None:
-    result.refused[subject] = reason
-    site.log.append("refused", subject=subject, reason=reason[:300])
+    place(site.home.incoming(digest), site.home.admitted(digest), copy=False)
+    result.admitted.append(digest)
+    site.log.append("module_admitted", module=digest, site=publication.site_id)

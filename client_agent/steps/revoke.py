@@ -1,22 +1,31 @@
 """Revoke a module, or a site's modules: sign the statement, tell the others, forget here."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from client_agent.errors import NetworkError, UsageError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.fit_record import read_fit_record
-from client_agent.registry.forgetting import forget_revoked, read_pending
-from client_agent.registry.modules import admitted_modules
+from client_agent.registry.forgetting import read_pending
+from client_agent.registry.modules import admitted_modules, own_modules
 from client_agent.registry.revocations import RevocationList, load_revocations, store_revocation
 from client_agent.registry.statements import published_modules
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
+from client_agent.steps.apply import apply_revocations
 from client_agent.steps.fit import fit
+from client_agent.steps.heads import share_heads
 from client_agent.steps.unlearning import certify_unlearning
 from ff_protocol import dsse
 from ff_protocol.clock import timestamp, utc_now
+from ff_protocol.files import read_bounded
+from ff_protocol.limits import MAX_ENVELOPE_BYTES
+from ff_protocol.manifest import describe_module
 from ff_protocol.names import Role
 from ff_protocol.statements import Publication, Revocation, build_revocation, read_revocation
+
+if TYPE_CHECKING:
+    from client_agent.relay.client import RelayClient
 
 
 @dataclass(frozen=True)
@@ -88,9 +97,9 @@ def revoke(
     whole_site = of_site if local else None
     statement = None
     if fresh or (whole_site and not _site_revoked(known, whole_site)):
-        statement = _sign_and_store(site, known, fresh, whole_site, reason, local=local)
+        statement = sign_revocation(site, fresh, reason=reason, whole_site=whole_site, local=local)
+    apply_revocations(site, progress)
     relayed = not local and deliver_revocations(site, progress)
-    forget_revoked(site, load_revocations(site.home, site.trust))
     return Revoked(
         modules=modules,
         scope="local" if local else "federation",
@@ -112,7 +121,7 @@ def finish_unlearning(site: Site, progress: Progress = SILENT) -> Unlearned | No
             pending.modules, fitted.classifier, fitted.classes, fitted.certificate or ""
         )
     record = read_fit_record(site.home)  # a classifier that never knew the modules stays
-    path = certify_unlearning(site, pending, asdict(record) if record else None)
+    path = certify_unlearning(site, pending, record.state if record else None)
     return Unlearned(
         pending.modules,
         record.classifier if record else None,
@@ -133,14 +142,32 @@ def deliver_revocations(site: Site, progress: Progress = SILENT) -> bool:
     try:
         with open_relay(site) as relay:
             for revocation in own:
+                _send_successors(site, relay, revocation)
                 path = site.home.revocations / (
                     f"{revocation.issuer}-{revocation.sequence:08d}.dsse"
                 )
                 relay.publish(path.read_bytes())
+            share_heads(site, relay, progress)
     except NetworkError as error:
         progress.note(f"not delivered yet: {error.message}; ff-agent receive will deliver it")
         return False
     return True
+
+
+def _send_successors(site: Site, relay: "RelayClient", revocation: Revocation) -> None:
+    """Have a revocation's successors at the coordinator before it: receivers take both at once."""
+    if not revocation.successors:
+        return
+    revoked = load_revocations(site.home, site.trust)
+    for folder in own_modules(site.home).values():
+        digest, entries = describe_module(folder)
+        path = site.home.publications / f"{digest}.dsse"
+        if digest not in revocation.successors or revoked.covering(digest, site.site_id):
+            continue
+        envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "publication")
+        sent = relay.send_module(folder, envelope, entries)
+        if not sent.already_there:
+            site.log.append("module_sent", module=digest, bytes=sent.bytes_sent)
 
 
 def _site_revoked(known: RevocationList, site_id: str) -> bool:
@@ -171,15 +198,29 @@ def _resolve(
     return (matches[0].module,), matches[0].site_id
 
 
-def _sign_and_store(
+def sign_revocation(
     site: Site,
-    known: RevocationList,
     modules: tuple[str, ...],
-    whole_site: str | None,
-    reason: str,
     *,
-    local: bool,
+    reason: str,
+    whole_site: str | None = None,
+    successors: tuple[str, ...] = (),
+    local: bool = False,
 ) -> str:
+    """Sign a revocation and keep it: from then on it is in force here.
+
+    Args:
+        site: who revokes.
+        modules: what is revoked.
+        reason: at most 500 characters.
+        whole_site: revoke every module of this site.
+        successors: own modules that take the place of the revoked ones.
+        local: for this site alone.
+
+    Returns:
+        Digest of the statement.
+    """
+    known = load_revocations(site.home, site.trust)
     chain = known.local if local else known.of_issuer(site.site_id)
     draft = Revocation(
         federation_id=site.trust.federation_id,
@@ -191,6 +232,7 @@ def _sign_and_store(
         previous=chain[-1].digest if chain else None,
         issued_at=timestamp(utc_now()),
         digest="",
+        successors=successors,
     )
     envelope = dsse.sign(build_revocation(draft), site.credential("signing"))
     # Read back through the verifier: what this site could not accept is never stored.
@@ -201,6 +243,7 @@ def _sign_and_store(
         "revoked",
         modules=list(modules),
         site=whole_site,
+        successors=list(successors),
         scope="local" if local else "federation",
         statement=signed.digest,
     )

@@ -5,18 +5,22 @@ from pathlib import Path
 
 from client_agent.errors import NotReadyError, RefusedError
 from client_agent.progress import SILENT, Progress
+from client_agent.registry.freshness import heads_of
 from client_agent.registry.modules import own_modules, place
-from client_agent.registry.revocations import load_revocations
+from client_agent.registry.revocations import RevocationList, load_revocations
 from client_agent.registry.statements import store_publication
+from client_agent.registry.training_images import pending_withdrawal
 from client_agent.relay.connection import open_relay
 from client_agent.relay.pace import shown
 from client_agent.site import Site
+from client_agent.steps.heads import share_heads
 from ff_protocol import dsse
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.manifest import MODULE_FILE, FileEntry, describe_module
-from ff_protocol.statements import Publication, build_publication
+from ff_protocol.names import Role
+from ff_protocol.statements import Publication, build_publication, read_publication
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,11 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
         raise NotReadyError("there is no module to send", hint="run: ff-agent train --data PATH")
     sent = []
     with open_relay(site) as relay:
+        held_back = pending_withdrawal(site.home)
         for class_name, folder in folders.items():
+            if class_name in held_back:
+                progress.note(f"{class_name}: a withdrawal is not finished; run it again first")
+                continue
             digest, entries = describe_module(folder)
             if revoked.covering(digest, site.site_id):
                 progress.note(f"{class_name}: its module is revoked and is not sent")
@@ -62,12 +70,13 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
             envelope = sign_publication(site, class_name, digest, entries)
             with progress.task(f"sending {class_name}", total) as task:
                 result = relay.send_module(folder, envelope, entries, shown(task))
-            use_here(site, digest, folder)
+            use_here(site, digest, folder, envelope, revoked)
             sent.append(
                 SentModule(class_name, digest, result.bytes_sent, total, result.already_there)
             )
             if not result.already_there:
                 site.log.append("module_sent", module=digest, bytes=result.bytes_sent)
+        share_heads(site, relay, progress)
         return Sent(tuple(sent), relay.bytes_sent + relay.bytes_received)
 
 
@@ -82,9 +91,21 @@ def _check_size(class_name: str, entries: dict[str, FileEntry], site: Site) -> N
 
 
 def sign_publication(
-    site: Site, class_name: str, digest: str, entries: dict[str, FileEntry]
+    site: Site,
+    class_name: str,
+    digest: str,
+    entries: dict[str, FileEntry],
+    supersedes: tuple[str, ...] = (),
 ) -> bytes:
-    """Sign the publication, or take the one of an earlier attempt."""
+    """Sign the publication, or take the one of an earlier attempt.
+
+    Args:
+        site: whose module it is.
+        class_name: its class.
+        digest: its identity.
+        entries: its files.
+        supersedes: own modules that are revoked in its favour.
+    """
     path = site.home.publications / f"{digest}.dsse"
     if path.exists():
         return read_bounded(path, MAX_ENVELOPE_BYTES, "publication")
@@ -95,14 +116,34 @@ def sign_publication(
         module=digest,
         files=entries,
         published_at=timestamp(utc_now()),
+        supersedes=supersedes,
+        heads=heads_of(load_revocations(site.home, site.trust)),
+        record=site.log.head(),
     )
     envelope = dsse.sign(build_publication(publication), site.credential("signing"))
     store_publication(site.home, publication, envelope)
     return envelope
 
 
-def use_here(site: Site, digest: str, folder: Path) -> None:
-    """This site's own module takes part in its data set like everyone's."""
+def use_here(
+    site: Site, digest: str, folder: Path, envelope: bytes, revoked: RevocationList
+) -> None:
+    """Let this site's own module take part in its data set like everyone's.
+
+    A successor waits until what it supersedes is revoked: nobody uses both.
+
+    Args:
+        site: whose module it is.
+        digest: its identity.
+        folder: where it lies in the outbox.
+        envelope: its signed publication.
+        revoked: the revocations on file.
+    """
+    payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now())
+    limit = site.spec.policy.max_module_bytes
+    superseded = read_publication(payload, max_module_bytes=limit).supersedes
+    if not all(revoked.covering(old, site.site_id) for old in superseded):
+        return
     destination = site.home.admitted(digest)
     if not destination.exists():
         place(folder, destination, copy=True)

@@ -9,6 +9,7 @@ from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
 from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.forgetting import read_pending
+from client_agent.registry.heads import load_heads, suspicions
 from client_agent.registry.modules import admitted_modules, own_modules, read_card
 from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import load_revocations
@@ -90,6 +91,11 @@ def status(site: Site) -> dict[str, Any]:
             "samples": record.samples,
             "up_to_date": set(record.modules) == set(used),
         },
+        "heads": {
+            name: {"sequence": heads.sequence, "expires_at": heads.expires_at}
+            for name, heads in load_heads(site).items()
+        },
+        "warnings": [item.text for item in suspicions(site)],
         "unlearning_pending": None if pending is None else list(pending.modules),
         "certificates": sorted(
             path.name for path in site.home.unlearning_certificates.glob("*.dsse")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -11,6 +11,13 @@ from client_agent.module.packing import PackedModule, pack_module
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.statements import published_modules
+from client_agent.registry.training_images import (
+    ImageName,
+    TrainingImages,
+    pixels_digest,
+    store_training_images,
+    withdrawn_among,
+)
 from client_agent.site import Site
 from ff_protocol import canonical
 from ff_protocol.durations import format_duration
@@ -87,8 +94,8 @@ def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Tra
         if name in kept:
             progress.note(f"{name}: {kept[name]}")
             continue
-        images = data.images[data.labels == data.classes.index(name)]
-        modules.append(_train_class(site, name, images, options, progress))
+        names, images = _usable(site, data, name, progress)
+        modules.append(_train_class(site, name, images, names, options, progress))
     skipped = tuple((item.identifier, item.reason) for item in data.skipped)
     return Trained(tuple(modules), kept, skipped)
 
@@ -113,6 +120,19 @@ def _read(site: Site, options: TrainOptions, progress: Progress) -> "LabelledIma
     return data
 
 
+def _usable(
+    site: Site, data: "LabelledImages", class_name: str, progress: Progress
+) -> tuple[tuple[ImageName, ...], np.ndarray]:
+    """A class's images without those that were withdrawn: names, and uint8 [n, H, W, C]."""
+    chosen = np.flatnonzero(data.labels == data.classes.index(class_name))
+    names = [ImageName(data.identifiers[i], pixels_digest(data.images[i])) for i in chosen]
+    usable = ~np.array(withdrawn_among(names, site.home))
+    if not usable.all():
+        progress.note(f"{class_name}: {int((~usable).sum())} withdrawn images are left out")
+    kept = tuple(name for name, use in zip(names, usable, strict=True) if use)
+    return kept, data.images[chosen[usable]]
+
+
 def _kept_classes(site: Site, present: list[str], *, retrain: bool) -> dict[str, str]:
     """Classes that `train` leaves alone, with the reason."""
     if retrain:
@@ -127,7 +147,12 @@ def _kept_classes(site: Site, present: list[str], *, retrain: bool) -> dict[str,
 
 
 def _train_class(
-    site: Site, name: str, images: np.ndarray, options: TrainOptions, progress: Progress
+    site: Site,
+    name: str,
+    images: np.ndarray,
+    names: tuple[ImageName, ...],
+    options: TrainOptions,
+    progress: Progress,
 ) -> PackedModule:
     from client_agent.generator.presets import preset_for
     from client_agent.generator.training import Budget, train_generator
@@ -170,7 +195,12 @@ def _train_class(
             raise DataError(f"class {name}: {error.message}", hint=error.hint) from error
     for notice in trained.notices:
         progress.note(f"{name}: {notice}")
-    packed = pack_module(site, name, len(images), trained)
+
+    def remember(digest: str) -> None:
+        record = TrainingImages(digest, name, _remembered(options), names)
+        store_training_images(site.home, record)
+
+    packed = pack_module(site, name, len(images), trained, remember)
     remove_folder(site.home.training(name))
     site.log.append(
         "trained",
@@ -180,3 +210,17 @@ def _train_class(
         seconds=round(trained.seconds),
     )
     return packed
+
+
+def _remembered(options: TrainOptions) -> dict[str, Any]:
+    """What it takes to train the class again, as JSON values; stays in this home."""
+    return {
+        "data": str(options.data.absolute()),
+        "labels": None if options.labels is None else str(options.labels.absolute()),
+        "split": options.split,
+        "seconds": options.seconds,
+        "steps": options.steps,
+        "seed": options.seed,
+        "threads": options.threads,
+        "device": options.device,
+    }

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from client_agent.errors import NetworkError
 from client_agent.progress import SILENT, Progress
+from client_agent.relay.client import RelayClient
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
-from client_agent.steps.receive import Received, Source, take_from
+from client_agent.steps.receive import Received, take_from_relay
 
 LONGEST_PAUSE_SECONDS = 30.0
 AGAIN_SECONDS = 10.0
@@ -40,7 +41,7 @@ def watch(
         NetworkError, IdentityError: faults that will not pass; others are waited out.
     """
     total = Received()
-    seen, faults = b"", 0
+    seen, faults, first = b"", 0, True
     try:
         while (left := _left(until)) is None or left > 0:
             began = time.monotonic()
@@ -48,7 +49,8 @@ def watch(
                 with open_relay(site) as relay:
                     for head in relay.watch(left):
                         if head != seen:
-                            _take(site, relay, total, on_received, progress)
+                            _take(site, relay, total, on_received, progress, first=first)
+                            first = False
                         seen, faults = head, 0
             except NetworkError as error:
                 if not error.transient:
@@ -67,15 +69,17 @@ def watch(
 
 def _take(
     site: Site,
-    relay: Source,
+    relay: RelayClient,
     total: Received,
     on_received: Callable[[Received], None],
     progress: Progress,
+    *,
+    first: bool,
 ) -> None:
     received = Received()
     with site.exclusive(wait=True):
         try:
-            take_from(site, relay, received, progress)
+            take_from_relay(site, relay, received, progress, first=first)
         finally:
             total.add(received)
         if received.admitted or received.refused or received.revocations or received.pending:

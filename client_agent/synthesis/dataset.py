@@ -15,6 +15,7 @@ from client_agent.registry.modules import AdmittedModule
 from client_agent.synthesis.shards import ShardStore, content_digest
 from ff_protocol import canonical
 from ff_protocol.spec import FederationSpec
+from ff_protocol.unlearning import PortionRoot
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Dataset:
         labels: int64 [n], index into `classes`.
         classes: the classes that have a module, in the spec's order.
         root: Merkle root over its shards, SHA-256 in hexadecimal.
+        portions: each module's part with its own Merkle root, in order.
     """
 
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...]
     root: str
+    portions: tuple[PortionRoot, ...]
 
 
 def plan_dataset(modules: Sequence[AdmittedModule], spec: FederationSpec) -> tuple[Portion, ...]:
@@ -86,9 +89,12 @@ def load_dataset(plan: Sequence[Portion], store: ShardStore, spec: FederationSpe
         for name in spec.classes
         if any(portion.module.card.class_name == name for portion in plan)
     )
-    images, labels, leaves = [], [], []
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    leaves: list[bytes] = []
+    roots: list[PortionRoot] = []
     for portion in plan:
-        name = portion.module.card.class_name
+        name, begin = portion.module.card.class_name, len(leaves)
         for number, part in enumerate(store.read(portion.module.digest, portion.count)):
             images.append(part)
             labels.append(np.full(len(part), classes.index(name), dtype=np.int64))
@@ -103,7 +109,15 @@ def load_dataset(plan: Sequence[Portion], store: ShardStore, spec: FederationSpe
                     }
                 )
             )
-    return Dataset(np.concatenate(images), np.concatenate(labels), classes, merkle_root(leaves))
+        root = merkle_root(leaves[begin:])
+        roots.append(PortionRoot(portion.module.digest, name, portion.count, root))
+    return Dataset(
+        images=np.concatenate(images),
+        labels=np.concatenate(labels),
+        classes=classes,
+        root=merkle_root(leaves),
+        portions=tuple(roots),
+    )
 
 
 def merkle_root(leaves: Sequence[bytes]) -> str:

@@ -28,7 +28,9 @@ class CommandGroup(click.Group):
         """Import the command's file."""
         if cmd_name not in self.order:
             return None
-        command: click.Command = importlib.import_module(f"{self.package}.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"{self.package}.{cmd_name.replace('-', '_')}"
+        ).command
         return command
 
 

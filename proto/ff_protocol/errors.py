@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     RESOURCES = 8
     TIMEOUT = 9
     CONFIGURATION = 10
+    MISMATCH = 11
     INTERRUPTED = 130
 
 

@@ -61,11 +61,16 @@ class PolicySpec(Strict):
         max_module_bytes: larger modules are refused before a byte is fetched.
         max_parameters: bound on the number of weights in `module.onnx`.
         max_sampler_steps: bound on the trip count of the sampler's loop.
+        heads_valid_hours: how long a site's signed heads stand for the present.
+        stale_heads: whether a classifier may be fitted with modules of sites whose heads have
+            expired (`warn`) or not (`refuse`).
     """
 
     max_module_bytes: int = Field(default=64 * MIB, ge=1024, le=8192 * MIB)
     max_parameters: int = Field(default=64_000_000, ge=1)
     max_sampler_steps: int = Field(default=256, ge=1, le=10_000)
+    heads_valid_hours: int = Field(default=168, ge=1, le=2208)
+    stale_heads: Literal["warn", "refuse"] = "warn"
 
 
 class FederationSpec(Strict):

@@ -87,6 +87,10 @@ def test_three_hospitals_without_a_common_label_end_with_one_classifier(done):
         assert len(finished.document["received"]["admitted"]) == 2
         assert finished.document["received"]["refused"] == {}
     assert len({done.classifier(site) for site in SITES}) == 1
+    for site in SITES:
+        status = agent_json(done.home(site), "status")
+        assert set(status["heads"]) >= {site}  # the coordinator relays everyone's
+        assert status["warnings"] == []
 
 
 def test_the_home_holds_what_scripts_rely_on(done):
@@ -199,6 +203,10 @@ def test_after_a_revocation_everyone_is_as_if_the_module_had_never_been(done):
         after = payload.value["predicate"]["after"]
         assert after["classifier"] == canonical.sha256_hex(never_had)
     assert not (done.home("late-after") / "admitted" / digest).exists()
+    (certificate,) = (done.home("hospital-1") / "certificates" / "unlearning").glob("*.dsse")
+    verified = agent_json(done.home("late-after"), "verify-unlearning", certificate, "--exact")
+    assert (verified["outcome"], verified["modules"]) == ("identical", [digest])
+    assert list(verified["statements"].values()) == [True]
     figures = agent_json(done.home("hospital-1"), "evaluate", "--data", done.folder / "test.npz")
     assert figures["figures"]["unknown"] == ["two"]
     assert figures["figures"]["recall"]["two"] == 0

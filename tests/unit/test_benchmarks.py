@@ -46,3 +46,41 @@ def test_sampling_compares_both_engines_with_the_same_weights(results):
 
 def test_help_is_measured_against_the_promise(results):
     assert {row["limit_seconds"] for row in results[1]["startup"]} == {0.4}
+
+
+def test_unlearning_is_counted_and_attacked_and_leaves_every_figure(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "unlearning", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "results.json").read_text())["unlearning"]
+    assert row["redo_seconds"] == pytest.approx(
+        row["training_seconds"] + row["synthesis_seconds"] + row["fit_seconds"]
+    )
+    for kind in ("class_leaves", "class_survives"):
+        assert row[f"{kind}_share"] == pytest.approx(row[f"{kind}_seconds"] / row["redo_seconds"])
+    # Counted from records, times of writing and bytes: nothing that stays is made again.
+    assert (row["generators_retrained"], row["surviving_shards_resampled"]) == (0, 0)
+    assert row["surviving_shards"] > 0
+    assert row["samples_made_class_leaves"] == 0
+    assert row["samples_made_class_survives"] > 0
+    assert row["bit_identical_to_a_rebuild"] is True
+    assert (row["class_recall_after"], row["class_nearest_after"]) == (0, 0)
+    assert row["class_nearest_before"] > 0.5
+    assert abs(row["samples_attack_after"] - 0.5) < 2 * row["chance_interval"]
+    assert row["samples_attack_before"] > row["samples_attack_after"]
+
+
+def test_attacks_find_copies_and_are_at_chance_without():
+    import numpy as np
+
+    from benchmarks.membership import attack_samples, nearest_classes
+
+    random = np.random.default_rng(0)
+    members, strangers, others = (
+        random.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8) for _ in range(3)
+    )
+    assert attack_samples(members, strangers, np.concatenate([others, members])).auroc == 1.0
+    blind = attack_samples(members, strangers, others)
+    assert abs(blind.auroc - 0.5) < 1.5 * blind.chance_interval
+    labels = np.arange(60)
+    assert (nearest_classes(members, members, labels) == labels).all()

@@ -9,6 +9,7 @@ from client_agent.registry.log import Log, LogBrokenError
 from client_agent.registry.modules import place, remove_folder
 from client_agent.registry.revocations import RevocationList, check_chain, check_right
 from ff_protocol.files import StorageError
+from ff_protocol.heads import RecordHead
 from ff_protocol.manifest import ALL_FILES
 from ff_protocol.statements import Publication, Revocation
 
@@ -119,6 +120,26 @@ def test_an_edited_removed_or_moved_line_is_found(tmp_path, damage):
     path.write_bytes(b"".join(lines))
     with pytest.raises(LogBrokenError, match=r"line [234]"):
         log.verify()
+
+
+def test_a_cut_end_shows_against_what_was_signed(tmp_path):
+    path = tmp_path / "log.jsonl"
+    log = filled_log(path)
+    anchors = [RecordHead(2, entry_hash(log, 2)), log.head()]
+    assert log.verify(anchors) == 5
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:4]))
+    assert log.verify() == 4  # the chain alone cannot tell
+    with pytest.raises(LogBrokenError, match=r"ends at line 4, this site has signed for line 5"):
+        log.verify(anchors)
+    path.unlink()
+    forged = filled_log(path)  # a whole chain, but another one
+    with pytest.raises(LogBrokenError, match="line 2"):
+        forged.verify([RecordHead(2, "0" * 64)])
+
+
+def entry_hash(log, sequence):
+    return next(entry["hash"] for entry in log.entries() if entry["sequence"] == sequence)
 
 
 def test_a_line_cut_by_a_crash_is_dropped_by_the_next_append(tmp_path):

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from client_agent.registry.fit_record import read_fit_record
+from client_agent.errors import UsageError
 from client_agent.registry.forgetting import forget_revoked, read_pending
-from client_agent.registry.log import Log
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import RevocationList
 from client_agent.registry.statements import store_publication
@@ -14,7 +13,7 @@ from client_agent.site import Site
 from client_agent.steps import revoke as revoke_step
 from client_agent.steps.fit import fit
 from client_agent.steps.revoke import finish_unlearning, revoke
-from client_agent.steps.send import _publication
+from client_agent.steps.send import sign_publication
 from client_agent.steps.status import status
 from client_agent.steps.train import TrainOptions, train
 from ff_protocol import dsse, statements
@@ -30,7 +29,7 @@ def share(sites: dict[str, Site], receiver: Site, senders: list[str]) -> dict[st
         for name, folder in own_modules(sites[sender].home).items():
             digest, entries = describe_module(folder)
             place(folder, receiver.home.admitted(digest), copy=True)
-            envelope = _publication(sites[sender], name, digest, entries)
+            envelope = sign_publication(sites[sender], name, digest, entries)
             payload = dsse.verify(envelope, receiver.trust, (Role.SITE,), at=utc_now())
             publication = statements.read_publication(payload, max_module_bytes=2**26)
             store_publication(receiver.home, publication, envelope)
@@ -93,47 +92,6 @@ def test_the_certificate_verifies_and_names_both_states(sites, never_had):
     assert predicate["after"]["classifier"] == never_had
 
 
-class KilledError(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
-
-
-@pytest.mark.parametrize("after", range(7))
-def test_killed_at_any_record_a_rerun_ends_in_the_same_state(sites, never_had, monkeypatch, after):
-    site = sites["hospital-1"]
-    digest = share(sites, site, EVERYONE)["hospital-3"]
-    fit(site)
-    appended = 0
-    original = Log.append
-
-    def dying(self, event, **details):
-        nonlocal appended
-        if appended == after:
-            raise KilledError
-        appended += 1
-        return original(self, event, **details)
-
-    monkeypatch.setattr(Log, "append", dying)
-    with pytest.raises(KilledError) if after < 5 else _nothing():
-        revoke(site, module=digest)
-    monkeypatch.setattr(Log, "append", original)
-
-    revoke(site, module=digest)
-
-    assert read_fit_record(site.home).classifier == never_had
-    assert traces(site, digest) == []
-    assert read_pending(site) is None
-    assert len(list(site.home.unlearning_certificates.glob("*.dsse"))) == 1
-    site.log.verify()
-
-
-class _nothing:  # noqa: N801
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *caught):
-        return False
-
-
 def test_deleting_waits_for_nobody_and_rebuilding_can_be_left_to_fit(sites, never_had):
     site = sites["hospital-1"]
     digest = share(sites, site, EVERYONE)["hospital-3"]
@@ -154,6 +112,18 @@ def test_revoking_twice_signs_once(sites):
     again = revoke(site, module=digest)
     assert again.statement is None
     assert len(list(site.home.local_revocations.glob("*.dsse"))) == 1
+
+
+@pytest.mark.parametrize("name", ["0" * 64, "abc", "", "../../etc"])
+def test_an_unknown_or_too_short_name_revokes_nothing(sites, name):
+    site = sites["hospital-1"]
+    share(sites, site, EVERYONE)
+    before = sorted(site.home.root.rglob("*"))
+    with pytest.raises(UsageError, match=r"names 0 modules|give at least 8 digits"):
+        revoke(site, module=name)
+    with pytest.raises(UsageError, match="no module of"):
+        revoke(site, of_site="hospital-77")
+    assert sorted(site.home.root.rglob("*")) == before
 
 
 def test_an_own_module_is_revoked_for_all_and_not_trained_again(sites, digits, monkeypatch):

@@ -1,0 +1,250 @@
+"""Taking signed statements from a source: verify each, keep it, say what does not fit.
+
+Publications are kept as they come. Revocations are applied to the books in the order of their
+numbers, whatever the order in which they came; one that names successors is kept only after these
+have been fetched and checked, so that both take effect in one step. Heads come last and are
+compared with all that is here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from client_agent.errors import NetworkError, RefusedError
+from client_agent.module.admission import check_module
+from client_agent.registry.freshness import (
+    Suspicion,
+    compare_heads,
+    find_reordered,
+    find_rolled_back,
+)
+from client_agent.registry.heads import known_heads, load_heads, store_heads
+from client_agent.registry.modules import own_modules, remove_folder
+from client_agent.registry.refusals import refusals, remember_refusal
+from client_agent.registry.revocations import (
+    ISSUERS,
+    check_chain,
+    check_right,
+    load_revocations,
+    store_revocation,
+)
+from client_agent.registry.statements import (
+    known_envelopes,
+    published_modules,
+    store_publication,
+)
+from client_agent.site import Site
+from client_agent.steps.source import Source
+from ff_protocol import canonical, dsse, intoto, statements
+from ff_protocol.clock import utc_now
+from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.heads import HEADS, Heads, read_heads
+from ff_protocol.manifest import describe_module
+from ff_protocol.statements import Publication, Revocation
+
+
+@dataclass
+class Intake:
+    """What one listing brought.
+
+    Attributes:
+        revocations: number of revocations taken.
+        refused: digest (or a statement's hash) to the reason.
+        suspicions: what does not fit.
+    """
+
+    revocations: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    suspicions: tuple[Suspicion, ...] = ()
+
+
+@dataclass
+class _Arrived:
+    """Verified statements of one listing that wait for its end."""
+
+    revocations: list[tuple[Revocation, bytes]] = field(default_factory=list)
+    heads: list[tuple[Heads, bytes]] = field(default_factory=list)
+
+
+def take_statements(
+    site: Site, source: Source, *, whole: bool, offers: Callable[[str], bool] = lambda module: True
+) -> Intake:
+    """Ask a source for statements and keep what holds.
+
+    Args:
+        site: who asks.
+        source: the coordinator, or a bundle.
+        whole: have all heads sent again, to see whether any is kept back that was here before.
+        offers: whether the source has the module with this digest.
+
+    Raises:
+        NetworkError: cut off; what was taken is kept.
+    """
+    result = Intake()
+    reordered = _take_listing(site, source, result, whole=whole, offers=offers)
+    missing = _missing(site)
+    if missing:
+        # Something may have been published between the two parts of the listing.
+        _take_listing(site, source, result, whole=False, offers=offers)
+        missing = _missing(site)
+    result.suspicions = (*result.suspicions, *reordered, *missing)
+    return result
+
+
+def _missing(site: Site) -> tuple[Suspicion, ...]:
+    known = load_revocations(site.home, site.trust)
+    return compare_heads(load_heads(site).values(), published_modules(site), known)
+
+
+def _take_listing(
+    site: Site, source: Source, result: Intake, *, whole: bool, offers: Callable[[str], bool]
+) -> tuple[Suspicion, ...]:
+    remembered = set(refusals(site.home))
+    known = known_envelopes(site.home) | remembered
+    if not whole:
+        known |= known_heads(site)
+    arrived = _Arrived()
+    for envelope in source.list_statements(known):
+        label = canonical.sha256_hex(envelope)
+        try:
+            payload = dsse.verify(envelope, site.trust, ISSUERS, at=utc_now())
+            _sort(site, payload, envelope, arrived)
+        except FederatedFactoryError as error:
+            refuse(site, result.refused, label, error.message)
+            remember_refusal(site.home, label, error.message)
+    order = find_reordered((item.issuer, item.sequence) for item, _ in arrived.revocations)
+    _take_revocations(site, source, arrived.revocations, result, offers)
+    _take_heads(site, arrived.heads, result, whole=whole)
+    return order
+
+
+def _sort(site: Site, payload: dsse.VerifiedPayload, envelope: bytes, arrived: _Arrived) -> None:
+    kind = intoto.predicate_type(payload)
+    if kind == statements.REVOCATION:
+        arrived.revocations.append((statements.read_revocation(payload), envelope))
+    elif kind == HEADS:
+        arrived.heads.append((read_heads(payload, at=utc_now()), envelope))
+    else:
+        limit = site.spec.policy.max_module_bytes
+        publication = statements.read_publication(payload, max_module_bytes=limit)
+        store_publication(site.home, publication, envelope)
+
+
+def _take_revocations(
+    site: Site,
+    source: Source,
+    arrived: list[tuple[Revocation, bytes]],
+    result: Intake,
+    offers: Callable[[str], bool],
+) -> None:
+    publications = published_modules(site)
+    for revocation, envelope in sorted(arrived, key=lambda item: item[0].sequence):
+        try:
+            check_right(revocation, publications)
+            check_chain(revocation, load_revocations(site.home, site.trust))
+        except RefusedError as error:
+            # Not remembered: a missing predecessor may still come.
+            refuse(site, result.refused, canonical.sha256_hex(envelope), error.message)
+            continue
+        _fetch_successors(site, source, revocation, publications, result, offers)
+        store_revocation(site.home.revocations, revocation, envelope)
+        result.revocations += 1
+        site.log.append(
+            "revocation_received",
+            issuer=revocation.issuer,
+            sequence=revocation.sequence,
+            statement=revocation.digest,
+        )
+
+
+def _fetch_successors(
+    site: Site,
+    source: Source,
+    revocation: Revocation,
+    publications: tuple[Publication, ...],
+    result: Intake,
+    offers: Callable[[str], bool],
+) -> None:
+    """Have the successors lie checked in `incoming/` before the revocation is in force.
+
+    One that is refused, unknown or damaged at the coordinator does not hold the revocation up.
+    """
+    own = {describe_module(folder)[0] for folder in own_modules(site.home).values()}
+    refused = refusals(site.home)
+    for publication in publications:
+        digest = publication.module
+        here = digest in own or site.home.admitted(digest).exists()
+        if digest not in revocation.successors or here or digest in refused or not offers(digest):
+            continue
+        try:
+            fetch_module(site, source, publication)
+        except RefusedError as error:
+            refuse_module(site, result.refused, digest, error.message)
+        except NetworkError as error:
+            if error.transient:
+                raise
+            refuse(site, result.refused, digest, error.message)
+
+
+def fetch_module(
+    site: Site,
+    source: Source,
+    publication: Publication,
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Fetch a module into `incoming/` and check it there.
+
+    Args:
+        site: who fetches.
+        source: where from.
+        publication: what to fetch.
+        show: called with (bytes here, bytes in all).
+
+    Raises:
+        RefusedError: it breaks a rule. NetworkError: cut off, or damaged at the coordinator.
+    """
+    folder = site.home.incoming(publication.module)
+    source.fetch_files(publication, folder, show)
+    check_module(folder, publication, site)
+
+
+def _take_heads(
+    site: Site, arrived: list[tuple[Heads, bytes]], result: Intake, *, whole: bool
+) -> None:
+    held = load_heads(site)
+    listed: dict[str, int] = {}
+    for heads, envelope in arrived:
+        listed[heads.site_id] = max(heads.sequence, listed.get(heads.site_id, 0))
+        earlier = held.get(heads.site_id)
+        own = heads.site_id == site.site_id
+        if earlier is not None and heads.sequence < earlier.sequence:
+            continue  # a replay; what it means is judged below
+        if earlier is not None and heads.sequence == earlier.sequence:
+            if heads == earlier:
+                continue
+            if not own:
+                text = f"{heads.site_id} has signed two different heads numbered {heads.sequence}"
+                result.suspicions += (Suspicion("forked", heads.site_id, text, proven=False),)
+                continue
+        if own:
+            text = (
+                f"this site has signed heads {heads.sequence}, its home knows of "
+                f"{earlier.sequence if earlier else 0}: was it restored from a backup?"
+            )
+            result.suspicions += (Suspicion("restored", site.site_id, text),)
+        store_heads(site, heads, envelope)
+    if whole:
+        result.suspicions += find_rolled_back(listed, held, site.site_id)
+
+
+def refuse(site: Site, refused: dict[str, str], subject: str, reason: str) -> None:
+    """Note a refusal in a result and in the record."""
+    if refused.get(subject) != reason:
+        site.log.append("refused", subject=subject, reason=reason[:300])
+    refused[subject] = reason
+
+
+def refuse_module(site: Site, refused: dict[str, str], digest: str, reason: str) -> None:
+    """Delete and remember a module that broke a rule."""
+    remove_folder(site.home.incoming(digest))
+    remember_refusal(site.home, digest, reason)
+    refuse(site, refused, digest, reason)

@@ -1,0 +1,22 @@
+"""Where statements and modules come from: the coordinator, or a bundle on a disk."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ff_protocol.statements import Publication
+
+
+class Source(Protocol):
+    """Nothing that comes from a source is trusted before the one who takes it has checked it."""
+
+    bytes_sent: int
+    bytes_received: int
+
+    def list_statements(self, known: set[str]) -> Iterator[bytes]:
+        """Yield the envelopes whose SHA-256 is not in `known`, revocations first."""
+
+    def fetch_files(
+        self, publication: Publication, folder: Path, on_progress: Callable[[int, int], None]
+    ) -> None:
+        """Bring a module's files into `folder`, each checked against `publication`."""

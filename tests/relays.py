@@ -1,0 +1,109 @@
+"""A coordinator in memory that can misbehave: for tests of what sites notice by themselves.
+
+It answers the agent's relay client's calls (client_agent/relay/client.py) by the real coordinator's
+contract: revocations first, then publications, then each site's newest heads. `rewrite`, if set,
+turns what it would hand out into what it does.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from client_agent.errors import NetworkError
+from client_agent.site import Site
+from ff_protocol import canonical, dsse, intoto
+from ff_protocol.clock import utc_now
+from ff_protocol.heads import HEADS, read_heads
+from ff_protocol.manifest import describe_module
+from ff_protocol.names import Role
+from ff_protocol.statements import PUBLICATION, REVOCATION
+
+Rewrite = Callable[[list[bytes]], list[bytes]]
+
+
+@dataclass
+class MemoryRelay:
+    """A coordinator. `down` makes it unreachable; `on_fetch` is called before each download."""
+
+    folder: Path
+    trust: Any
+    statements: list[bytes] = field(default_factory=list)
+    rewrite: Rewrite | None = None
+    down: bool = False
+    on_fetch: Callable[[str], None] = lambda digest: None
+    listings: int = 0
+
+    def connect(self, monkeypatch: pytest.MonkeyPatch) -> "MemoryRelay":
+        """Have every step of this process talk to it."""
+        for step in ("receive", "send", "revoke"):
+            monkeypatch.setattr(f"client_agent.steps.{step}.open_relay", self.open)
+        return self
+
+    @contextlib.contextmanager
+    def open(self, site: Site) -> Iterator[SimpleNamespace]:
+        if self.down:
+            raise NetworkError("coordinator memory is not reachable")
+        yield SimpleNamespace(
+            bytes_sent=0,
+            bytes_received=0,
+            publish=self.publish,
+            list_statements=self.list_statements,
+            fetch_files=self.fetch_files,
+            send_module=self.send_module,
+        )
+
+    def publish(self, envelope: bytes) -> bool:
+        already = envelope in self.statements
+        if not already:
+            self.statements.append(envelope)
+        return already
+
+    def list_statements(self, known: set[str]) -> Iterator[bytes]:
+        self.listings += 1
+        newest: dict[str, tuple[int, bytes]] = {}
+        parts: dict[str, list[bytes]] = {REVOCATION: [], PUBLICATION: []}
+        for envelope in self.statements:
+            kind, payload = self.kind(envelope)
+            if kind == HEADS:
+                heads = read_heads(payload, at=None)
+                if heads.sequence >= newest.get(heads.site_id, (0, b""))[0]:
+                    newest[heads.site_id] = heads.sequence, envelope
+            else:
+                parts[kind].append(envelope)
+        listing = [*parts[REVOCATION], *parts[PUBLICATION], *(item[1] for item in newest.values())]
+        for envelope in self.rewrite(listing) if self.rewrite else listing:
+            if canonical.sha256_hex(envelope) not in known:
+                yield envelope
+
+    def kind(self, envelope: bytes) -> tuple[str, dsse.VerifiedPayload]:
+        roles = (Role.SITE, Role.AUTHORITY)
+        payload = dsse.verify(envelope, self.trust, roles, at=utc_now())
+        return intoto.predicate_type(payload), payload
+
+    def fetch_files(self, publication: Any, folder: Path, show: Any = None) -> None:
+        self.on_fetch(publication.module)
+        shutil.copytree(self.folder / publication.module, folder, dirs_exist_ok=True)
+
+    def send_module(self, folder: Path, envelope: bytes, entries: Any, show: Any = None) -> Any:
+        digest, _ = describe_module(folder)
+        shutil.copytree(folder, self.folder / digest, dirs_exist_ok=True)
+        return SimpleNamespace(bytes_sent=1, already_there=self.publish(envelope))
+
+    def without(self, *kinds: str, of: str) -> Rewrite:
+        """A listing without statements of these kinds that `of` signed."""
+
+        def rewrite(listing: list[bytes]) -> list[bytes]:
+            kept = []
+            for envelope in listing:
+                kind, payload = self.kind(envelope)
+                if kind not in kinds or payload.signer.site_id != of:
+                    kept.append(envelope)
+            return kept
+
+        return rewrite
