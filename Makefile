@@ -19,7 +19,7 @@ demo: install
 	$(BIN)/ff-agent demo --out $(OUT)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

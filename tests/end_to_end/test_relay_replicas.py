@@ -19,6 +19,7 @@ from coordinator.store import chunk_key, open_store
 from ff_protocol.certificates import make_key, make_request
 from ff_protocol.limits import CHUNK_BYTES
 from ff_protocol.manifest import describe_module
+from ff_protocol.wire import relay_pb2
 from tests.federation import TestFederation, make_federation, make_module
 from tests.proxy import run_proxy
 from tests.s3_server import BUCKET, SECRET, environment, run_s3
@@ -140,7 +141,7 @@ def test_chunks_spread_over_two_replicas_and_one_is_killed_midway(
 
     def counting(self, digests):
         for chunk in original(self, digests):
-            sent.append(chunk_key(chunk.sha256.hex()))
+            sent.append(chunk_key(relay_pb2.Chunk.FromString(chunk).sha256.hex()))
             yield chunk
 
     monkeypatch.setattr(sending.ChunkSender, "_chunks", counting)

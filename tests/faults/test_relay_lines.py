@@ -139,7 +139,7 @@ def test_a_line_that_falls_silent_is_replaced_and_then_given_up(federation, site
 
     with to_coordinator(federation) as line:
         with (
-            through(line, federation, site, patience=8.0) as client,
+            through(line, federation, site, patience=4.0) as client,
             pytest.raises(NetworkError) as caught,
         ):
             client.send_module(module, envelope, publication.files, fall_silent)
