@@ -139,8 +139,12 @@ def test_chunks_spread_over_two_replicas_and_one_is_killed_midway(
     sent = []
     original = sending.ChunkSender._chunks
 
+    left = threading.Event()
+
     def counting(self, digests):
-        for chunk in original(self, digests):
+        for number, chunk in enumerate(original(self, digests)):
+            if number == CHUNKS // 2:
+                left.wait(60)  # however fast the replicas are, the first sender leaves midway
             sent.append(chunk_key(relay_pb2.Chunk.FromString(chunk).sha256.hex()))
             yield chunk
 
@@ -152,6 +156,7 @@ def test_chunks_spread_over_two_replicas_and_one_is_killed_midway(
 
     with relay(replicas, site, balanced) as client, pytest.raises(_EnoughError):
         client.send_module(module, envelope, entries, leave)
+    left.set()
     for _ in range(200):
         amounts = [bytes_received(replicas, number) for number in (0, 1)]
         if any(amounts):

@@ -147,7 +147,7 @@ def test_a_line_that_falls_silent_is_replaced_and_then_given_up(federation, site
         line.frozen.clear()
         before = line.up
         stored = held(federation, publication)
-        with through(line, federation, site) as client:
+        with through(line, federation, site, patience=16.0) as client:
             client.send_module(module, envelope, publication.files)
         assert stored >= 2 * MIB
         assert line.passages[-1].up <= (4 * MIB - stored) * OVERHEAD + HANDSHAKE
