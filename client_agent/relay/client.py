@@ -247,7 +247,7 @@ class RelayClient:
 
     def _find_missing(self, digests: list[bytes]) -> set[bytes]:
         request = relay_pb2.FindMissingChunksRequest(sha256=digests)
-        return set(self._relay.FindMissingChunks(request, timeout=CALL_SECONDS).sha256)
+        return set(self._relay.FindMissingChunks(request, timeout=self._call_seconds).sha256)
 
     def _chunks(self, digests: tuple[str, ...]) -> Iterator[Data]:
         """Yield as many chunks as were asked for, or fewer: the caller checks what they are."""
@@ -291,7 +291,12 @@ class RelayClient:
 
     def _call(self, method: Any, request: Any, seconds: float = CALL_SECONDS) -> Any:
         with translated(self.endpoint):
-            return method(request, timeout=seconds)
+            return method(request, timeout=min(seconds, self._call_seconds))
+
+    @property
+    def _call_seconds(self) -> float:
+        # Who waits less long than usual does not wait longer for a short answer either.
+        return min(CALL_SECONDS, self._attempts.patience_seconds)
 
     @property
     def _stall_seconds(self) -> float:
