@@ -105,7 +105,15 @@ def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path):
     assert resumed.notices == ()
 
 
-@pytest.mark.usefixtures("report_every_step")
+@pytest.fixture
+def heeds_ctrl_c():
+    """A shell that starts the tests in the background has them ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("report_every_step", "heeds_ctrl_c")
 def test_sigint_waits_for_the_step_and_saves(tmp_path: Path):
     checkpoint = tmp_path / "run.ckpt"
     before = signal.getsignal(signal.SIGINT)
