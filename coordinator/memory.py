@@ -1,9 +1,10 @@
 """Keeping the server small: glibc must give the memory of chunks back.
 
 By default glibc keeps an arena for each thread and, having once freed a large block, moves the size
-from which blocks are mapped up to 32 MiB, so that the heap fragments. Two arenas and a fixed size keep
-it small: 100 MiB at the peak of a 2 GiB module, 101 with ten sites at once. Mapping every chunk (256
-KiB) saves up to 20 MiB more and costs a sixth of a download's speed: each page is made anew.
+from which blocks are mapped up to 32 MiB, so that the heap fragments. Two arenas and a fixed size
+keep it small: 100 MiB at the peak of a 2 GiB module, 101 with ten sites at once. Mapping every
+chunk (256 KiB) saves up to 20 MiB more and costs a sixth of a download's speed: each page is made
+anew.
 """
 
 import contextlib
