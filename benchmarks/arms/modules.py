@@ -31,13 +31,14 @@ from client_agent.generator.training import (
     train_generator,
 )
 from client_agent.module.export import export_module
+from client_agent.module.packing import generator_card, training_card
 from client_agent.progress import Task as Shown
 from client_agent.registry.modules import AdmittedModule, read_card
 from client_agent.synthesis.dataset import load_dataset, plan_dataset, synthesise
 from client_agent.synthesis.session import ModuleSession
 from client_agent.synthesis.shards import SHARD_BATCHES, ShardStore
 from ff_protocol import canonical
-from ff_protocol.card import Card, GeneratorCard, TrainingCard, bucket
+from ff_protocol.card import Card
 from ff_protocol.files import write_atomically
 from ff_protocol.manifest import CARD_FILE, MODULE_FILE
 from ff_protocol.spec import FederationSpec, parse_spec
@@ -255,20 +256,8 @@ def _card(task: Task, site: int, label: int, trained: TrainedGenerator, images: 
         class_name=f"class-{label}",
         class_index=label,
         image=_spec(task, 1).image,
-        generator=GeneratorCard(
-            family="edm",
-            preset=trained.preset.name,
-            parameters=sum(weight.numel() for weight in trained.network.parameters()),
-            sampler="of the preset",
-            sampler_steps=trained.preset.sampler_steps,
-        ),
-        training=TrainingCard(
-            images=bucket(images),
-            steps=trained.steps,
-            seconds=round(trained.seconds),
-            device="cpu" if trained.device == "cpu" else "cuda",
-            final_loss=round(trained.loss, 6),
-        ),
+        generator=generator_card(trained),
+        training=training_card(trained, images),
         # A fixed date: the digest, and with it the noise, must follow from the run alone.
         created_at="2000-01-01T00:00:00Z",
     )

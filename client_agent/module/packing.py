@@ -80,20 +80,30 @@ def _card(site: Site, class_name: str, images: int, trained: "TrainedGenerator")
         class_name=class_name,
         class_index=site.spec.class_index(class_name),
         image=site.spec.image,
-        generator=GeneratorCard(
-            family="edm",
-            preset=trained.preset.name,
-            parameters=sum(weight.numel() for weight in trained.network.parameters()),
-            sampler="DPM-Solver++(2M)",
-            sampler_steps=trained.preset.sampler_steps,
-        ),
-        training=TrainingCard(
-            images=bucket(images),
-            steps=trained.steps,
-            seconds=round(trained.seconds),
-            device="cpu" if trained.device == "cpu" else "cuda",
-            final_loss=round(trained.loss, 6),
-        ),
+        generator=generator_card(trained),
+        training=training_card(trained, images),
         software={name: version(name) for name in _RECORDED_SOFTWARE},
         created_at=timestamp(utc_now()),
+    )
+
+
+def generator_card(trained: "TrainedGenerator") -> GeneratorCard:
+    """Say which generator was trained."""
+    return GeneratorCard(
+        family="edm",
+        preset=trained.preset.name,
+        parameters=sum(weight.numel() for weight in trained.network.parameters()),
+        sampler="DPM-Solver++(2M)",
+        sampler_steps=trained.preset.sampler_steps,
+    )
+
+
+def training_card(trained: "TrainedGenerator", images: int) -> TrainingCard:
+    """Say how it was trained; the number of `images` is bucketed."""
+    return TrainingCard(
+        images=bucket(images),
+        steps=trained.steps,
+        seconds=round(trained.seconds),
+        device="cpu" if trained.device == "cpu" else "cuda",
+        final_loss=round(trained.loss, 6),
     )
