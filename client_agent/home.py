@@ -2,6 +2,7 @@
 
 site.yaml               who this site is, which federation, which coordinator
 config.yaml             optional: defaults for the commands' options
+policy.yaml             optional: what this site demands of modules that leave and that enter
 federation-ca.pem       the federation's root certificate: the only trust anchor
 spec.dsse               the federation spec, signed by the authority
 keys/                   private keys, 0600; made here, never sent
@@ -12,6 +13,7 @@ incoming/<digest>/      downloads that have not been admitted yet
 admitted/<digest>/      modules that this site uses, its own included
 statements/             publications, revocations and heads as received
 training-images/        which images went into which own module; never leaves the site
+learning-curves/        losses of each own module while it was trained, by digest
 withdrawn.json          images that no module may be trained on any more
 withdrawal.json         a withdrawal under way, until its statement is signed
 shards/<digest>/        synthetic images, by module
@@ -48,6 +50,11 @@ class Home:
     def config_file(self) -> Path:
         """Optional defaults for command options."""
         return self.root / "config.yaml"
+
+    @property
+    def policy_file(self) -> Path:
+        """What this site demands of modules that leave and that enter."""
+        return self.root / "policy.yaml"
 
     @property
     def root_certificate(self) -> Path:
@@ -112,6 +119,10 @@ class Home:
     def training_images(self, digest: str) -> Path:
         """Which images an own module was trained on."""
         return self.root / "training-images" / f"{digest}.json"
+
+    def learning_curve(self, digest: str) -> Path:
+        """Losses of an own module while it was trained."""
+        return self.root / "learning-curves" / f"{digest}.json"
 
     @property
     def withdrawn_images(self) -> Path:

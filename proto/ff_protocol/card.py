@@ -4,7 +4,7 @@ Counts are bucketed so that the card cannot reveal whether one more patient was 
 """
 
 import itertools
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,12 +15,14 @@ from ff_protocol.schema import Strict, parse
 from ff_protocol.spec import ImageSpec
 
 _BUCKETS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+_BUCKET = r"^(<16|\d{2,6}-\d{2,6}|>=131072)$"
+FigureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
 class TrainingCard(Strict):
     """How the generator was made. `images` is a bucket such as `512-1023`, never a count."""
 
-    images: str = Field(pattern=r"^(<16|\d{2,6}-\d{2,6}|>=131072)$")
+    images: str = Field(pattern=_BUCKET)
     steps: int = Field(ge=1)
     seconds: int = Field(ge=0)
     device: Literal["cpu", "cuda"]
@@ -37,10 +39,59 @@ class GeneratorCard(Strict):
     sampler_steps: int = Field(ge=1, le=10_000)
 
 
-class Card(Strict):
-    """The card of one module: one class of one site."""
+class Figure(Strict):
+    """One measured figure: its value, its confidence interval and how many images it rests on.
 
-    schema_version: Literal[1] = 1
+    Attributes:
+        value: the estimate.
+        low, high: bounds of its 95 % confidence interval; None where the measure has none.
+        samples: bucket of the number of images that the estimate rests on, as in `bucket`.
+    """
+
+    value: float = Field(allow_inf_nan=False)
+    low: float | None = Field(default=None, allow_inf_nan=False)
+    high: float | None = Field(default=None, allow_inf_nan=False)
+    samples: str = Field(pattern=_BUCKET)
+
+
+class Waiver(Strict):
+    """A person's decision to release a module although figures of its audit fail the site's policy.
+
+    Attributes:
+        reason: theirs, in words.
+        figures: names of the figures that failed.
+    """
+
+    reason: str = Field(min_length=10, max_length=2000)
+    figures: tuple[str, ...] = Field(max_length=64)
+
+
+class PrivacyGuarantee(Strict):
+    """(epsilon, delta)-differential privacy of the training with respect to one image.
+
+    Attributes:
+        epsilon, delta: the guarantee.
+        accountant: which bound was used, `rdp` or `prv`.
+        noise_multiplier, max_grad_norm, sample_rate, steps: what the accountant was given.
+    """
+
+    epsilon: float = Field(gt=0, allow_inf_nan=False)
+    delta: float = Field(gt=0, lt=1)
+    accountant: str = Field(max_length=16)
+    noise_multiplier: float = Field(gt=0, allow_inf_nan=False)
+    max_grad_norm: float = Field(gt=0, allow_inf_nan=False)
+    sample_rate: float = Field(gt=0, le=1)
+    steps: int = Field(ge=1)
+
+
+class Card(Strict):
+    """The card of one module: one class of one site.
+
+    `fidelity` and `memorisation` hold the audit's figures by name; docs/card.md says what each
+    means and which paper it comes from.
+    """
+
+    schema_version: Literal[2] = 2
     federation_id: str = Field(max_length=80)
     site_id: str = Field(max_length=63)
     class_name: str = Field(max_length=64)
@@ -48,10 +99,12 @@ class Card(Strict):
     image: ImageSpec
     generator: GeneratorCard
     training: TrainingCard
-    fidelity: dict[str, float] = Field(default_factory=dict, max_length=64)
-    memorisation: dict[str, float] = Field(default_factory=dict, max_length=64)
-    differential_privacy: dict[str, float] | None = None
+    fidelity: dict[FigureName, Figure] = Field(default_factory=dict, max_length=64)
+    memorisation: dict[FigureName, Figure] = Field(default_factory=dict, max_length=64)
+    waiver: Waiver | None = None
+    differential_privacy: PrivacyGuarantee | None = None
     software: dict[str, str] = Field(default_factory=dict, max_length=64)
+    licence: str = Field(default="LicenseRef-federation", max_length=128)
     terms_of_use: str = Field(default="within the federation only", max_length=2000)
     created_at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
 

@@ -1,0 +1,33 @@
+"""`policy.yaml` in a site's home: the site's own rules, which nobody else can override."""
+
+from client_agent.home import Home
+from client_agent.policy.admission import AdmissionPolicy
+from client_agent.policy.release import ReleasePolicy
+from ff_protocol.errors import MalformedError, SpecError
+from ff_protocol.files import read_bounded
+from ff_protocol.limits import MAX_SPEC_BYTES
+from ff_protocol.schema import Strict, load_yaml, parse
+
+
+class SitePolicy(Strict):
+    """The whole file; a missing file or section means the defaults, which are the strict ones."""
+
+    admission: AdmissionPolicy = AdmissionPolicy()
+    release: ReleasePolicy = ReleasePolicy()
+
+
+def read_policy(home: Home) -> SitePolicy:
+    """Read the site's policy.
+
+    Raises:
+        SpecError: unreadable, not YAML, or a key or value that does not belong.
+    """
+    path = home.policy_file
+    if not path.exists():
+        return SitePolicy()
+    try:
+        text = read_bounded(path, MAX_SPEC_BYTES, "policy").decode("utf-8")
+    except (OSError, UnicodeDecodeError, MalformedError) as error:
+        raise SpecError(f"cannot read policy {path}: {error}") from error
+    value = load_yaml(text, path.name)
+    return parse(SitePolicy, {} if value is None else value, path.name)
