@@ -1,1 +1,1 @@
-"""What this site demands: of its own modules before they leave, of foreign ones before they enter."""
+"""What this site demands: of its own modules before they leave, of others before they enter."""
