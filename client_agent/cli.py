@@ -15,6 +15,8 @@ class _Commands(CommandGroup):
         "join",
         "run",
         "train",
+        "audit",
+        "waive",
         "send",
         "receive",
         "synthesise",
@@ -41,7 +43,7 @@ def main() -> None:
     \b
     First time:   ff-agent join invitation.json --home DIR
     Everything:   ff-agent run --home DIR --data PATH
-    By hand:      train, send, receive, synthesise, fit, evaluate, predict
+    By hand:      train, audit, send, receive, synthesise, fit, evaluate, predict
     Withdraw:     ff-agent revoke MODULE, ff-agent withdraw --images LIST
     Check it:     ff-agent verify-unlearning CERTIFICATE
 

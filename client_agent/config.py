@@ -27,6 +27,8 @@ class AgentConfig(Strict):
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     threads: int | None = Field(default=None, ge=1, le=256)
     device: Literal["auto", "cpu", "cuda"] | None = None
+    licence: str | None = Field(default=None, max_length=128)
+    terms: str | None = Field(default=None, max_length=2000)
     wait: int | None = Field(default=None, ge=1)
     wait_for: Literal["classes", "sites"] | None = None
     timeout: str | None = None

@@ -54,6 +54,12 @@ class RefusedError(AgentError):
     error_code = "refused"
 
 
+class ReleaseRefusedError(RefusedError):
+    """An own module may not leave: figures of its card fail the site's policy."""
+
+    error_code = "release_refused"
+
+
 class NotReadyError(AgentError):
     """An earlier step is missing; the hint names the command to run first."""
 

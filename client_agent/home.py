@@ -14,6 +14,7 @@ admitted/<digest>/      modules that this site uses, its own included
 statements/             publications, revocations and heads as received
 training-images/        which images went into which own module; never leaves the site
 learning-curves/        losses of each own module while it was trained, by digest
+generators/             the network behind each own module, for auditing it again
 withdrawn.json          images that no module may be trained on any more
 withdrawal.json         a withdrawal under way, until its statement is signed
 shards/<digest>/        synthetic images, by module
@@ -123,6 +124,10 @@ class Home:
     def learning_curve(self, digest: str) -> Path:
         """Losses of an own module while it was trained."""
         return self.root / "learning-curves" / f"{digest}.json"
+
+    def generator(self, digest: str) -> Path:
+        """The network behind an own module; holds what the module holds."""
+        return self.root / "generators" / f"{digest}.pt"
 
     @property
     def withdrawn_images(self) -> Path:

@@ -96,6 +96,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if hasattr(value, "model_dump"):  # a part of a card or of a policy
+        return value.model_dump(mode="json")
     return str(value) if isinstance(value, Path) else value
 
 
@@ -137,6 +139,17 @@ def data_options(function: Function) -> Function:
 def train_options(function: Function) -> Function:
     """Add the options of training."""
     for option in (
+        click.option(
+            "--terms", help="Terms of use for the cards [default: within the federation only]."
+        ),
+        click.option(
+            "--licence", help="For the cards: an SPDX expression [default: LicenseRef-federation]."
+        ),
+        click.option(
+            "--no-audit",
+            is_flag=True,
+            help="Measure nothing; only where policy.yaml does not demand an audit.",
+        ),
         click.option(
             "--retrain", is_flag=True, help="Also classes that have a module or were revoked."
         ),

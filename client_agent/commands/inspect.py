@@ -1,5 +1,7 @@
 """`ff-agent inspect`."""
 
+from typing import Any
+
 import click
 
 from client_agent.commands.common import Call, plain, site_command
@@ -8,11 +10,12 @@ from client_agent.commands.common import Call, plain, site_command
 @site_command("inspect")
 @click.argument("module")
 def command(call: Call, module: str) -> int:
-    """Look closely at a module: card, files, signature, structure.
+    """Look closely at a module: card, audit figures, files, signature, structure.
 
     MODULE is a digest (8 digits or more), a class in this site's outbox, or a folder. Exits with 6
     if a rule does not hold.
     """
+    from client_agent.commands.figures import show_figures
     from client_agent.steps.status import inspect
     from ff_protocol.errors import ExitCode
 
@@ -33,8 +36,27 @@ def command(call: Call, module: str) -> int:
         )
         for name, size in found.files.items():
             print(f"  {name}: {size:,} bytes")
+        show_figures(found.figures)
+        if not found.figures:
+            print("audit: none; what it gives away about its training images was not measured")
+        for item in found.objections:
+            print(f"{'waived' if item.waived else 'MAY NOT LEAVE'}: {item.text}")
+        if card["waiver"] is not None:
+            print(f"WAIVER for {', '.join(card['waiver']['figures'])}: {card['waiver']['reason']}")
+        print(f"differential privacy: {_guarantee(card['differential_privacy'])}")
+        print(f"licence: {card['licence']}")
         print(f"terms of use: {card['terms_of_use']}")
         print(f"PROBLEM: {found.problem}" if found.problem else "every rule holds")
 
     call.console.result(plain(found), lines)
     return ExitCode.REFUSED if found.problem else ExitCode.OK
+
+
+def _guarantee(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return "none"
+    return (
+        f"epsilon {value['epsilon']:.3g} at delta {value['delta']:.1g} ({value['accountant']}, "
+        f"noise {value['noise_multiplier']:.3g}, clipping {value['max_grad_norm']:.3g}, sample rate "
+        f"{value['sample_rate']:.3g}, {value['steps']} steps)"
+    )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from client_agent.commands.common import needed
+from client_agent.module.packing import Terms
 from client_agent.steps.train import TrainOptions
 from client_agent.steps.waiting import WaitFor
 from ff_protocol.durations import parse_duration
@@ -23,7 +24,14 @@ def make_train_options(values: dict[str, Any]) -> TrainOptions:
         threads=values["threads"],
         device=values["device"],
         retrain=values["retrain"],
+        audit=not values["no_audit"],
+        terms=_make_terms(values),
     )
+
+
+def _make_terms(values: dict[str, Any]) -> Terms:
+    given = {"licence": values["licence"], "terms_of_use": values["terms"]}
+    return Terms(**{name: text for name, text in given.items() if text is not None})
 
 
 def make_wait(values: dict[str, Any]) -> WaitFor | None:

@@ -18,19 +18,25 @@ from numpy.typing import NDArray
 from client_agent.generator.presets import Preset
 from ff_protocol.files import write_atomically
 
-FORMAT = "federated-factory/generator-checkpoint/2"
+FORMAT = "federated-factory/generator-checkpoint/3"
 _KEYS = frozenset(
-    {"format", "fingerprint", "step", "seconds", "loss", "network", "average", "optimisers"}
+    {
+        *("format", "fingerprint", "step", "seconds", "loss"),
+        *("network", "average", "optimisers", "curve", "best"),
+    }
 )
 
 
-def run_fingerprint(preset: Preset, seed: int, images: NDArray[np.uint8]) -> str:
+def run_fingerprint(
+    preset: Preset, seed: int, images: NDArray[np.uint8], held_out: NDArray[np.uint8] | None
+) -> str:
     """Return hex SHA-256 over what decides a run except its budget, which may be extended."""
     digest = hashlib.sha256()
     recipe = {"format": FORMAT, "preset": preset.to_dict(), "seed": seed}
     digest.update(json.dumps(recipe, sort_keys=True).encode())
-    digest.update(repr(images.shape).encode())
-    digest.update(np.ascontiguousarray(images).data)
+    for part in (images,) if held_out is None else (images, held_out):
+        digest.update(repr(part.shape).encode())
+        digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 

@@ -1,10 +1,12 @@
-"""What changes while a generator is trained: weights, their average, optimiser, step, clock, loss.
+"""What changes while a generator is trained: weights, their average, optimiser, clock, losses.
 
 One step draws all its randomness from (seed, step), so that a run restored from its state goes on
 exactly as one that was never stopped.
 """
 
 import copy
+import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,18 +16,34 @@ from torch import Tensor
 from client_agent.errors import TrainingError
 from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.gradients import BatchGradients
+from client_agent.generator.held_out import CurvePoint, HeldOutLoss, held_out_loss
 from client_agent.generator.muon import make_optimisers
 from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
 from client_agent.generator.presets import Preset
 
 _LOSS_MEMORY = 0.98
+# A step that no run reaches: the randomness of the held-out loss.
+_WATCH = 2**32 - 1
 
 
 class Run:
-    """What changes while training: weights, their average, optimiser, step, clock, loss."""
+    """What changes while training: weights, their average, optimiser, step, clock, losses.
+
+    Args:
+        preset: network and recipe.
+        device: where to compute.
+        gaussian: of the class.
+        seed: of everything.
+        held_out: images that are not trained on, uint8 [m, C, H, W]; None where there are none.
+    """
 
     def __init__(
-        self, preset: Preset, device: torch.device, gaussian: ClassGaussian, seed: int
+        self,
+        preset: Preset,
+        device: torch.device,
+        gaussian: ClassGaussian,
+        seed: int,
+        held_out: Tensor | None = None,
     ) -> None:
         self.preset, self.device, self.seed = preset, device, seed
         self.gaussian = gaussian.to(device)
@@ -39,6 +57,13 @@ class Run:
         threads = torch.get_num_threads() if device.type == "cpu" else 1
         self.gradients = BatchGradients(self.network, preset.batch_size, threads)
         self.step, self.seconds, self.loss = 0, 0.0, 1.0
+        self.curve: list[CurvePoint] = []
+        self.best: dict[str, Tensor] | None = None
+        self._watched = None
+        if held_out is not None:
+            self._watched = HeldOutLoss(
+                held_out, self.gaussian, preset, device, step_seed(seed, _WATCH)
+            )
 
     def take_step(self, data: Tensor, fraction: float) -> None:
         """Train on one batch; `fraction` of the budget has been used before it."""
@@ -77,6 +102,27 @@ class Run:
             list(self.average.parameters()), list(self.network.parameters()), fresh
         )
 
+    def evaluate(self) -> None:
+        """Add a point to the learning curve; keep the weights if none before did as well."""
+        loss = None
+        if self._watched is not None:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                loss = self._watched.of(self.average)
+            if loss <= min((held_out_loss(point) for point in self.curve), default=math.inf):
+                self.best = copy.deepcopy(self.average.state_dict())
+        self.curve.append(CurvePoint(self.step, self.seconds, self.loss, loss))
+
+    @property
+    def kept(self) -> CurvePoint:
+        """The moment whose weights are handed over: of the lowest held-out loss, or the last."""
+        return min(reversed(self.curve), key=held_out_loss)
+
+    def finish(self) -> RawNetwork:
+        """Return the averaged weights of the moment `kept`, on the processor, in eval mode."""
+        if self.best is not None:
+            self.average.load_state_dict(self.best)
+        return self.average.cpu().eval()
+
     def check_finite(self) -> None:
         """Raise TrainingError when a step with a finite loss still left weights that are not."""
         if not all(bool(values.isfinite().all()) for values in self.average.parameters()):
@@ -95,6 +141,8 @@ class Run:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "curve": [asdict(point) for point in self.curve],
+            "best": self.best,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -105,6 +153,9 @@ class Run:
             optimiser.load_state_dict(saved)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.loss = float(state["loss"])
+        self.curve = [CurvePoint(**point) for point in state["curve"]]
+        best = state["best"]
+        self.best = best and {name: value.to(self.device) for name, value in best.items()}
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -17,17 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS
 from client_agent.errors import DataError, ResourceError, UsageError
 from client_agent.generator.checkpoint import load_checkpoint, run_fingerprint, save_checkpoint
 from client_agent.generator.gaussian import ClassGaussian, fit_gaussian
+from client_agent.generator.held_out import CurvePoint, evaluation_interval, memorises
 from client_agent.generator.interrupts import stop_between_steps
 from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
 from client_agent.generator.run import Run, step_seed
 from client_agent.generator.sampler import preset_table, sample
 
-# Below this a generator can only replay its training images, and a class mean is nearly a patient.
-MIN_IMAGES_PER_CLASS = 16
 CHECKPOINT_EVERY_SECONDS = 60.0
 _PROGRESS_EVERY_SECONDS = 0.25
 
@@ -90,11 +90,14 @@ class TrainedGenerator:
         network: F with the averaged weights, rounded to half precision as a module stores them,
             float32 on the processor, in eval mode.
         gaussian: of the training images, on the processor.
-        steps: training steps.
+        steps: training steps behind the weights.
         seconds: training time in seconds.
-        loss: smoothed loss at the end.
+        loss: smoothed loss at that step.
         device: "cpu" or the GPU's name.
         notices: remarks for the user, such as a checkpoint that was passed over.
+        curve: losses on the way.
+        stopped_at: step at which training ended before its budget because the generator had begun
+            to memorise; None if it did not.
     """
 
     preset: Preset
@@ -105,6 +108,8 @@ class TrainedGenerator:
     loss: float
     device: str
     notices: tuple[str, ...]
+    curve: tuple[CurvePoint, ...] = ()
+    stopped_at: int | None = None
 
 
 def train_generator(
@@ -113,6 +118,7 @@ def train_generator(
     preset: Preset,
     seed: int,
     budget: Budget,
+    held_out: NDArray[np.uint8] | None = None,
     checkpoint: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -121,11 +127,15 @@ def train_generator(
 ) -> TrainedGenerator:
     """Train the generator of one class.
 
+    With `held_out` the weights returned are those of the lowest held-out loss, and training ends
+    before its budget once that loss has risen for good (client_agent/generator/held_out.py).
+
     Args:
         images: uint8 [n, H, W, C], H == W == preset.image_size, C == preset.channels.
         preset: network and recipe.
         seed: decides initial weights, batches and noise.
         budget: when to stop.
+        held_out: images of the class that are not trained on, uint8 [m, H, W, C], m >= 1.
         checkpoint: file to resume from and to keep up to date; a finished run's file makes the
             next call return at once, and a larger budget carries on from it.
         device: "cpu", "cuda" or "auto" (the GPU where there is one).
@@ -141,14 +151,14 @@ def train_generator(
         UsageError: the device is not there.
         KeyboardInterrupt: passed on, after a checkpoint was written.
     """
-    _check_images(images, preset)
+    _check_images(images, held_out, preset)
     if threads is not None:
         torch.set_num_threads(threads)
     place = _choose_device(device)
-    data = torch.tensor(images).permute(0, 3, 1, 2)
+    data = _tensor(images)
     gaussian = fit_gaussian(data)
 
-    fingerprint = run_fingerprint(preset, seed, images)
+    fingerprint = run_fingerprint(preset, seed, images, held_out)
     notices: list[str] = []
     state = None
     if checkpoint is not None:
@@ -157,7 +167,7 @@ def train_generator(
 
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(step_seed(seed, 0))
-        run = Run(preset, place, gaussian, seed)
+        run = Run(preset, place, gaussian, seed, None if held_out is None else _tensor(held_out))
         if state is not None:
             run.restore(state)
         try:
@@ -170,13 +180,15 @@ def train_generator(
             run.gradients.close()
     return TrainedGenerator(
         preset=preset,
-        network=_rounded(run.average.cpu().eval()),
+        network=_rounded(run.finish()),
         gaussian=gaussian,
-        steps=run.step,
+        steps=run.kept.step,
         seconds=run.seconds,
-        loss=run.loss,
+        loss=run.kept.loss,
         device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
         notices=tuple(notices),
+        curve=tuple(run.curve),
+        stopped_at=run.step if memorises(run.curve) else None,
     )
 
 
@@ -213,15 +225,17 @@ def _loop(
 ) -> None:
     """Step until the budget is used up, reporting and saving on the way."""
     begun = time.monotonic() - run.seconds
+    interval = evaluation_interval(run.preset)
     saved_at = reported_at = run.seconds
-    saved_step = reported_step = run.step
+    saved, reported_step = (run.step, len(run.curve)), run.step
 
     def save() -> None:
-        nonlocal saved_at, saved_step
+        nonlocal saved_at, saved
         run.check_finite()
-        if checkpoint is not None and run.step != saved_step:
+        now = (run.step, len(run.curve))
+        if checkpoint is not None and now != saved:
             save_checkpoint(checkpoint, run.state(fingerprint))
-            saved_at, saved_step = run.seconds, run.step
+            saved_at, saved = run.seconds, now
 
     def report(fraction: float) -> None:
         nonlocal reported_at, reported_step
@@ -232,16 +246,27 @@ def _loop(
             on_progress(TrainingProgress(run.step, run.loss, rate, run.seconds, left, fraction))
         reported_at, reported_step = run.seconds, run.step
 
+    def evaluate() -> None:
+        run.evaluate()
+        run.seconds = time.monotonic() - begun
+
     try:
         while (fraction := budget.fraction(run.step, run.seconds)) < 1.0:
+            if memorises(run.curve):
+                break
             run.take_step(data, fraction)
             run.seconds = time.monotonic() - begun
+            # By steps, not by the clock: the same points, and the same end, after any interruption.
+            if run.step % interval == 0:
+                evaluate()
             if interrupted.is_set():
                 raise KeyboardInterrupt
             if run.seconds - reported_at >= _PROGRESS_EVERY_SECONDS:
                 report(budget.fraction(run.step, run.seconds))
             if run.seconds - saved_at >= checkpoint_every_seconds:
                 save()
+        if not run.curve or run.curve[-1].step != run.step:
+            evaluate()
         save()
         report(1.0)
     except KeyboardInterrupt:
@@ -254,14 +279,22 @@ def _loop(
         ) from error
 
 
-def _check_images(images: NDArray[np.uint8], preset: Preset) -> None:
+def _tensor(images: NDArray[np.uint8]) -> Tensor:
+    """Return uint8 [n, C, H, W]."""
+    return torch.tensor(images).permute(0, 3, 1, 2)
+
+
+def _check_images(
+    images: NDArray[np.uint8], held_out: NDArray[np.uint8] | None, preset: Preset
+) -> None:
     shape = (preset.image_size, preset.image_size, preset.channels)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
-        raise DataError(
-            f"images are {images.dtype} {list(images.shape)}, expected uint8 [n, "
-            f"{', '.join(map(str, shape))}]",
-            hint="prepare the images with the federation's size and channels",
-        )
+    for part in (images,) if held_out is None else (images, held_out):
+        if part.dtype != np.uint8 or part.ndim != 4 or part.shape[1:] != shape or not len(part):
+            raise DataError(
+                f"images are {part.dtype} {list(part.shape)}, expected uint8 [n, "
+                f"{', '.join(map(str, shape))}]",
+                hint="prepare the images with the federation's size and channels",
+            )
     if len(images) < MIN_IMAGES_PER_CLASS:
         raise DataError(
             f"{len(images)} images are too few to train a generator",

@@ -13,6 +13,7 @@ from typing import Any
 
 from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.modules import admitted_modules, own_modules, remove_folder
+from client_agent.registry.private_files import forget_private
 from client_agent.registry.revocations import RevocationList
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
@@ -83,7 +84,7 @@ def forget_revoked(site: Site, revoked: RevocationList) -> Pending | None:
 
 
 def _forget_training(site: Site, digest: str) -> None:
-    """Delete what this site keeps of an own module: checkpoint, list of images, outbox."""
+    """Delete what this site keeps of an own module: checkpoint, outbox, private files."""
     own = {describe_module(folder)[0]: name for name, folder in own_modules(site.home).items()}
     names = {item.module: item.class_name for item in published_modules(site, of_site=site.site_id)}
     name = own.get(digest, names.get(digest))
@@ -93,7 +94,7 @@ def _forget_training(site: Site, digest: str) -> None:
         remove_folder(site.home.training(name))
     if digest in own:
         remove_folder(site.home.outbox / name)
-    site.home.training_images(digest).unlink(missing_ok=True)
+    forget_private(site.home, digest)
 
 
 def _discard_downloads(site: Site, revoked: RevocationList) -> None:

@@ -2,11 +2,13 @@
 
 `training-images/<module>.json` is written before a module is put into the outbox, with mode 0600,
 and deleted with the module. `withdrawn.json` outlasts it: it holds names and hashes of images that
-`train` must leave out from then on.
+`train` must leave out from then on. Images that were held out count as used: they decided when
+training ended and stand behind the card's figures.
 """
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,13 +38,20 @@ class TrainingImages:
         module: its digest.
         class_name: its class.
         options: of `train`, as JSON values: where the images lie and how long it took.
-        images: in the order of training.
+        images: what it was trained on, in the order of training.
+        held_out: what was kept aside to watch the training and to audit the module.
     """
 
     module: str
     class_name: str
     options: dict[str, Any]
     images: tuple[ImageName, ...]
+    held_out: tuple[ImageName, ...] = ()
+
+    @property
+    def used(self) -> tuple[ImageName, ...]:
+        """Every image that the module depends on."""
+        return self.images + self.held_out
 
 
 @dataclass(frozen=True)
@@ -72,12 +81,22 @@ def store_training_images(home: Home, record: TrainingImages) -> None:
 def training_images(home: Home) -> tuple[TrainingImages, ...]:
     """Return the lists of all own modules that have one, by digest."""
     folder = home.training_images("").parent
-    found = []
-    for path in sorted(folder.glob("[0-9a-f]*.json")) if folder.is_dir() else ():
-        value = _read(path)
-        images = tuple(ImageName(**item) for item in value["images"])
-        found.append(TrainingImages(value["module"], value["class_name"], value["options"], images))
-    return tuple(found)
+    paths = sorted(folder.glob("[0-9a-f]*.json")) if folder.is_dir() else ()
+    return tuple(_record(path) for path in paths)
+
+
+def training_images_of(home: Home, digest: str) -> TrainingImages | None:
+    """Return the list of one own module, None if there is none."""
+    path = home.training_images(digest)
+    return _record(path) if path.is_file() else None
+
+
+def _record(path: Path) -> TrainingImages:
+    value = _read(path)
+    images, held_out = (
+        tuple(ImageName(**item) for item in value.get(key, ())) for key in ("images", "held_out")
+    )
+    return TrainingImages(value["module"], value["class_name"], value["options"], images, held_out)
 
 
 def withdrawn_images(home: Home) -> frozenset[ImageName]:
@@ -126,6 +145,6 @@ def pending_withdrawal(home: Home) -> frozenset[str]:
     return frozenset(withdrawal.modules) if withdrawal else frozenset()
 
 
-def _read(path: Any) -> Any:
+def _read(path: Path) -> Any:
     data = read_bounded(path, _MAX_BYTES, "list of images")
     return canonical.loads(data, max_bytes=_MAX_BYTES, what=path.name)

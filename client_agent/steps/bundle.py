@@ -10,7 +10,7 @@ from pathlib import Path
 
 from client_agent.bundle.reading import open_bundle
 from client_agent.bundle.writing import write_bundle
-from client_agent.errors import NotReadyError, UsageError
+from client_agent.errors import NotReadyError, ReleaseRefusedError, UsageError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import admitted_modules, own_modules
 from client_agent.registry.revocations import RevocationList, load_revocations
@@ -18,6 +18,7 @@ from client_agent.registry.statements import published_modules
 from client_agent.registry.training_images import pending_withdrawal
 from client_agent.site import Site
 from client_agent.steps.receive import Received, take_from
+from client_agent.steps.release import refuse_release
 from client_agent.steps.send import sign_publication, use_here
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
@@ -54,10 +55,12 @@ def export_bundle(
     Raises:
         UsageError: an unknown module, or `path` exists.
         NotReadyError: there is nothing to export.
+        ReleaseRefusedError: this site's policy does not let some of its modules leave; the bundle
+            holds the others.
         StorageError: the disk refuses.
     """
     revoked = load_revocations(site.home, site.trust)
-    _announce_own(site, revoked, progress)
+    refusals = _announce_own(site, revoked, progress)
     publications = {item.module: item for item in published_modules(site)}
     folders = {module.digest: module.folder for module in admitted_modules(site.home)}
     usable = {
@@ -71,6 +74,8 @@ def export_bundle(
         chosen = sorted({_resolve(name, usable) for name in names})
     else:
         chosen = sorted(digest for digest in usable if publications[digest].site_id == site.site_id)
+    if not chosen:
+        refuse_release(refusals)
     if not chosen and not revoked.relayed:
         raise NotReadyError("there is nothing to export", hint="run: ff-agent train --data PATH")
     size = write_bundle(
@@ -81,6 +86,7 @@ def export_bundle(
         [(digest, usable[digest]) for digest in chosen],
     )
     site.log.append("bundle_exported", modules=chosen, bytes=size)
+    refuse_release(refusals)
     return Exported(path, tuple(chosen), len(revoked.relayed), size)
 
 
@@ -100,8 +106,11 @@ def import_bundle(site: Site, path: Path, progress: Progress = SILENT) -> Receiv
     return result
 
 
-def _announce_own(site: Site, revoked: RevocationList, progress: Progress) -> None:
-    """Sign the publications of own modules that no network has seen yet."""
+def _announce_own(
+    site: Site, revoked: RevocationList, progress: Progress
+) -> list[ReleaseRefusedError]:
+    """Sign the publications of own modules that no network has seen yet; return refusals."""
+    refusals: list[ReleaseRefusedError] = []
     held_back = pending_withdrawal(site.home)
     for class_name, folder in own_modules(site.home).items():
         digest, entries = describe_module(folder)
@@ -110,8 +119,13 @@ def _announce_own(site: Site, revoked: RevocationList, progress: Progress) -> No
         elif revoked.covering(digest, site.site_id):
             progress.note(f"{class_name}: its module is revoked and is not exported")
         else:
-            envelope = sign_publication(site, class_name, digest, entries)
+            try:
+                envelope = sign_publication(site, class_name, digest, entries)
+            except ReleaseRefusedError as error:
+                refusals.append(error)
+                continue
             use_here(site, digest, folder, envelope, revoked)
+    return refusals
 
 
 def _envelopes(site: Site, revoked: RevocationList, modules: list[str]) -> Iterator[bytes]:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from client_agent.errors import NotReadyError, RefusedError
+from client_agent.errors import NotReadyError, RefusedError, ReleaseRefusedError
+from client_agent.module.packing import restore_replaced
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.freshness import heads_of
-from client_agent.registry.modules import own_modules, place
+from client_agent.registry.modules import own_modules, place, read_card
 from client_agent.registry.revocations import RevocationList, load_revocations
 from client_agent.registry.statements import store_publication
 from client_agent.registry.training_images import pending_withdrawal
@@ -14,6 +15,7 @@ from client_agent.relay.connection import open_relay
 from client_agent.relay.pace import shown
 from client_agent.site import Site
 from client_agent.steps.heads import share_heads
+from client_agent.steps.release import refuse_release, require_release
 from ff_protocol import dsse
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.files import read_bounded
@@ -49,12 +51,16 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
         NotReadyError: nothing has been trained.
         NetworkError: the coordinator cannot be reached; nothing is lost.
         RefusedError: the coordinator refuses the module, with the reason.
+        ReleaseRefusedError: this site's policy does not let some of the modules leave; the others
+            have been sent.
     """
+    restore_replaced(site.home)
     revoked = load_revocations(site.home, site.trust)
     folders = own_modules(site.home)
     if not folders:
         raise NotReadyError("there is no module to send", hint="run: ff-agent train --data PATH")
-    sent = []
+    sent: list[SentModule] = []
+    refusals: list[ReleaseRefusedError] = []
     with open_relay(site) as relay:
         held_back = pending_withdrawal(site.home)
         for class_name, folder in folders.items():
@@ -67,7 +73,11 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
                 continue
             total = sum(entry.size for entry in entries.values())
             _check_size(class_name, entries, site)
-            envelope = sign_publication(site, class_name, digest, entries)
+            try:
+                envelope = sign_publication(site, class_name, digest, entries)
+            except ReleaseRefusedError as error:
+                refusals.append(error)
+                continue
             with progress.task(f"sending {class_name}", total) as task:
                 result = relay.send_module(folder, envelope, entries, shown(task))
             use_here(site, digest, folder, envelope, revoked)
@@ -77,6 +87,7 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
             if not result.already_there:
                 site.log.append("module_sent", module=digest, bytes=result.bytes_sent)
         share_heads(site, relay, progress)
+        refuse_release(refusals)
         return Sent(tuple(sent), relay.bytes_sent + relay.bytes_received)
 
 
@@ -97,7 +108,7 @@ def sign_publication(
     entries: dict[str, FileEntry],
     supersedes: tuple[str, ...] = (),
 ) -> bytes:
-    """Sign the publication, or take the one of an earlier attempt.
+    """Sign the publication if the module may leave, or take the one of an earlier attempt.
 
     Args:
         site: whose module it is.
@@ -105,10 +116,14 @@ def sign_publication(
         digest: its identity.
         entries: its files.
         supersedes: own modules that are revoked in its favour.
+
+    Raises:
+        ReleaseRefusedError: this site's policy does not let it leave.
     """
     path = site.home.publications / f"{digest}.dsse"
     if path.exists():
         return read_bounded(path, MAX_ENVELOPE_BYTES, "publication")
+    require_release(site, class_name, read_card(site.home.outbox / class_name))
     publication = Publication(
         federation_id=site.trust.federation_id,
         site_id=site.site_id,

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from client_agent.audit.figures import JudgedFigure, judge
 from client_agent.errors import RefusedError, UsageError
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
+from client_agent.policy.file import read_policy
+from client_agent.policy.release import Objection, objections
 from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.forgetting import read_pending
 from client_agent.registry.heads import load_heads, suspicions
@@ -31,6 +34,8 @@ class Inspection:
         files: name to size in bytes.
         weights: number of weights in the graph.
         problem: the first rule that does not hold, None if the module is sound.
+        figures: the audit's figures, each beside the bound that this site holds its own modules to.
+        objections: what stands against this module's release, if it is this site's own.
     """
 
     digest: str
@@ -38,6 +43,8 @@ class Inspection:
     files: dict[str, int]
     weights: int | None
     problem: str | None
+    figures: tuple[JudgedFigure, ...]
+    objections: tuple[Objection, ...]
 
 
 def status(site: Site) -> dict[str, Any]:
@@ -126,12 +133,15 @@ def inspect(site: Site, name: str) -> Inspection:
             raise RefusedError(f"revoked by {revocation.issuer} on {revocation.issued_at}")
     except FederatedFactoryError as error:
         problem = error.message
+    policy = read_policy(site.home).release
     return Inspection(
         digest=digest,
         card=card.model_dump(mode="json"),
         files={entry.name: entry.size for entry in entries.values()},
         weights=weights,
         problem=problem,
+        figures=judge(card, policy.bounds(card)) if card.memorisation or card.fidelity else (),
+        objections=objections(card, policy) if card.site_id == site.site_id else (),
     )
 
 

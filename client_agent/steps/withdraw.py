@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client_agent.errors import NotReadyError, UsageError
+from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS
+from client_agent.errors import NotReadyError, ReleaseRefusedError, UsageError
+from client_agent.module.packing import Terms
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.revocations import load_revocations
@@ -159,7 +161,7 @@ def _replace(
         successor = _successor(site, class_name, digests, records, data, progress)
         if successor is not None:
             successors[class_name] = successor
-    statement = _sign(site, plan, successors)
+    statement = _sign(site, plan, successors, progress)
     site.home.pending_withdrawal.unlink(missing_ok=True)
     return successors, statement
 
@@ -170,7 +172,7 @@ def _find(site: Site, names: list[str], data: Path | None) -> tuple[_Found, tupl
     unique = list(dict.fromkeys(names))
     for record in training_images(site.home):
         root = data or Path(str(record.options["data"]))
-        for name, images in find_images(unique, record.images, root).items():
+        for name, images in find_images(unique, record.used, root).items():
             found[name] = found.get(name, frozenset()) | frozenset(images)
     left = [name for name in unique if name not in found]
     before = find_images(left, tuple(withdrawn_images(site.home)), None)
@@ -179,17 +181,15 @@ def _find(site: Site, names: list[str], data: Path | None) -> tuple[_Found, tupl
 
 
 def _affected(site: Site, images: frozenset[ImageName]) -> tuple[Affected, ...]:
-    """The own modules in use or in the outbox that were trained on these images or their equals."""
+    """The own modules in use or in the outbox that used these images or their equals."""
     identifiers = {item.identifier for item in images}
     pixels = {item.pixels for item in images}
     live = _live(site)
     affected = []
     for record in training_images(site.home):
-        count = sum(
-            item.identifier in identifiers or item.pixels in pixels for item in record.images
-        )
+        count = sum(item.identifier in identifiers or item.pixels in pixels for item in record.used)
         if count and record.module in live:
-            affected.append(Affected(record.module, record.class_name, count, len(record.images)))
+            affected.append(Affected(record.module, record.class_name, count, len(record.used)))
     return tuple(affected)
 
 
@@ -223,12 +223,11 @@ def _successor(
     if folder is not None and (digest := describe_module(folder)[0]) not in predecessors:
         return digest
     known = [records[digest] for digest in predecessors]
-    from client_agent.generator.training import MIN_IMAGES_PER_CLASS
-
     record = known[-1]
-    left = withdrawn_among(record.images, site.home).count(False)
-    if left < MIN_IMAGES_PER_CLASS:
-        progress.note(f"{class_name}: {left} images are left, too few for a module")
+    withdrawn = withdrawn_among(record.used, site.home)
+    left = {item.pixels for item, gone in zip(record.used, withdrawn, strict=True) if not gone}
+    if len(left) < MIN_IMAGES_PER_CLASS:
+        progress.note(f"{class_name}: {len(left)} images are left, too few for a module")
         remove_folder(site.home.outbox / class_name)
         return None
     options = _options(record, data)
@@ -254,11 +253,19 @@ def _options(record: TrainingImages, data: Path | None) -> TrainOptions:
         threads=value["threads"],
         device=value["device"],
         retrain=True,
+        audit=value.get("audit", True),
+        terms=Terms(**value.get("terms", {})),
     )
 
 
-def _sign(site: Site, plan: Withdrawal, successors: dict[str, str]) -> str | None:
-    """Sign the successors' publications and the one statement that puts all of them in force."""
+def _sign(
+    site: Site, plan: Withdrawal, successors: dict[str, str], progress: Progress
+) -> str | None:
+    """Sign the successors' publications and the one statement that puts all of them in force.
+
+    A successor that this site's policy does not let leave is taken out of `successors` and stays in
+    the outbox: a withdrawal waits for nothing.
+    """
     published = {item.module for item in published_modules(site, of_site=site.site_id)}
     revoked = load_revocations(site.home, site.trust)
     standing: list[str] = []
@@ -272,7 +279,12 @@ def _sign(site: Site, plan: Withdrawal, successors: dict[str, str]) -> str | Non
         standing += old
         if old and class_name in successors:
             digest, entries = describe_module(site.home.outbox / class_name)
-            sign_publication(site, class_name, digest, entries, supersedes=old)
+            try:
+                sign_publication(site, class_name, digest, entries, supersedes=old)
+            except ReleaseRefusedError as error:
+                progress.note(f"the module goes without a successor for now. {error.message}")
+                del successors[class_name]
+                continue
             replaced.append(digest)
     if not standing:  # never published, or signed before the interruption
         return None

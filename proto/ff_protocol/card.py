@@ -134,3 +134,8 @@ def bucket(count: int) -> str:
         if count < high:
             return f"{low}-{high - 1}"
     return f">={_BUCKETS[-1]}"
+
+
+def bucket_floor(text: str) -> int:
+    """Return the least count of a bucket: `bucket_floor("512-1023") == 512`, 0 for the lowest."""
+    return 0 if text.startswith("<") else int(text.removeprefix(">=").split("-")[0])

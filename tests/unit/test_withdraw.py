@@ -49,7 +49,7 @@ def in_use(site: Site) -> set[str]:
 
 def some_images(site: Site, count: int) -> list[str]:
     (record,) = training_images(site.home)
-    return [image.identifier for image in record.images[:count]]
+    return [image.identifier for image in record.used[:count]]
 
 
 def test_one_signed_statement_replaces_the_module_everywhere_at_once(sites, relay):
@@ -67,8 +67,8 @@ def test_one_signed_statement_replaces_the_module_everywhere_at_once(sites, rela
     assert (done.images, done.relayed) == (3, True)
     assert in_use(site) == {new}
     (after,) = training_images(site.home)
-    assert len(after.images) == len(before.images) - 3
-    assert not set(names) & {image.identifier for image in after.images}
+    assert len(after.used) == len(before.used) - 3
+    assert not set(names) & {image.identifier for image in after.used}
     revocations = [item for item in relay.statements if relay.kind(item)[0] == REVOCATION]
     (payload,) = [relay.kind(item)[1] for item in revocations]
     assert payload.digest == done.statement
@@ -167,14 +167,14 @@ def test_withdrawn_images_are_left_out_of_every_later_training(sites, relay, dig
     (record,) = training_images(site.home)
     train(site, TrainOptions(data=digits, classes=("zero",), steps=2, threads=1, retrain=True))
     for later in training_images(site.home):
-        assert not set(names) & {image.identifier for image in later.images}
-        assert len(later.images) == len(record.images)
+        assert not set(names) & {image.identifier for image in later.used}
+        assert len(later.used) == len(record.used)
 
 
 def test_with_too_few_images_left_the_module_goes_without_a_successor(sites, relay):
     site = sites[ONE]
     (record,) = training_images(site.home)
-    done = withdraw(site, some_images(site, len(record.images) - 15))
+    done = withdraw(site, some_images(site, len(record.used) - 15))
     assert done.successors == {}
     assert done.statement is not None
     assert own_modules(site.home) == {}
@@ -223,7 +223,7 @@ def test_the_list_of_images_is_for_the_sites_eyes_and_never_leaves_it(sites, rel
     wire = b"".join(relay.statements) + b"".join(
         path.read_bytes() for path in relay.folder.rglob("*") if path.is_file()
     )
-    for image in record.images:
+    for image in record.used:
         assert image.pixels.encode() not in wire
         assert f'"{image.identifier}"'.encode() not in wire
     assert str(record.options["data"]).encode() not in wire
@@ -247,11 +247,11 @@ def test_images_are_found_by_uid_path_and_hash_of_the_file(authority, tmp_path):
     path = data / "one" / "03"
     by_hash = hashlib.sha256(path.read_bytes()).hexdigest()
     uid = str(pydicom.dcmread(path).SOPInstanceUID)
-    pixels = next(item.pixels for item in record.images if item.identifier == "one/03")
+    pixels = next(item.pixels for item in record.used if item.identifier == "one/03")
     for name in ("one/03", str(path), uid, by_hash, f"sha256:{by_hash}", pixels):
-        (hits,) = find_images([name], record.images, data).values()
+        (hits,) = find_images([name], record.used, data).values()
         assert [item.identifier for item in hits] == ["one/03"]
-    assert find_images(["1.2.3", "0" * 64, "../03"], record.images, data) == {}
+    assert find_images(["1.2.3", "0" * 64, "../03"], record.used, data) == {}
     moved = tmp_path / "moved"
     shutil.move(data, moved)
     done = withdraw(site, [uid], data=moved)
@@ -259,4 +259,4 @@ def test_images_are_found_by_uid_path_and_hash_of_the_file(authority, tmp_path):
     assert json.loads(site.home.withdrawn_images.read_text())["images"]
     assert "one/03" in {item.identifier for item in withdrawn_images(site.home)}
     (after,) = [r for r in training_images(site.home) if r.module == digest_of(site)]
-    assert len(after.images) == 17
+    assert len(after.used) == 17
