@@ -1,7 +1,8 @@
 """Federated Factory's own part of the federation: modules of every site, samples of every module.
 
-Everything goes through the product: `train_generator` under its seconds, `export_module`, the plan
-of `synthesis.dataset` and its shard store, which samples `module.onnx` in onnxruntime. What was
+Everything goes through the product: `hold_out`, `train_generator` under its seconds,
+`export_module`, `audit_module`, whose figures enter the card, the plan of `synthesis.dataset` and
+its shard store, which samples `module.onnx` in onnxruntime. What was
 made stays in the work folder with the time that it took, so that `ff`, `ff_mixed` and `ff_poe`
 share it and an interrupted run goes on where it was. Network and signatures are left out here;
 the demonstration (`ff-agent demo`) has them.
@@ -21,10 +22,12 @@ from benchmarks.arms.keeping import Work, keep, total
 from benchmarks.recovery.budget import Plan, make_plan
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Task
+from client_agent.audit.audit import AuditResult, SiteClasses
+from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS, hold_out
+from client_agent.audit.own_module import audit_module
 from client_agent.errors import DataError
 from client_agent.generator.presets import Preset, preset_for
 from client_agent.generator.training import (
-    MIN_IMAGES_PER_CLASS,
     Budget,
     TrainedGenerator,
     TrainingProgress,
@@ -34,6 +37,7 @@ from client_agent.module.export import export_module
 from client_agent.module.packing import generator_card, training_card
 from client_agent.progress import Task as Shown
 from client_agent.registry.modules import AdmittedModule, read_card
+from client_agent.registry.training_images import pixels_digest
 from client_agent.synthesis.dataset import load_dataset, plan_dataset, synthesise
 from client_agent.synthesis.session import ModuleSession
 from client_agent.synthesis.shards import SHARD_BATCHES, ShardStore
@@ -187,8 +191,7 @@ def _make_module(
 ) -> dict[str, Any]:
     trained = trained_module(task, preset, site, label, folder, budget, report)
     export_module(trained, folder / MODULE_FILE)
-    held = int((task.sites[site].labels == label).sum())
-    card = _card(task, site, label, trained, held)
+    card = _card(task, site, label, trained, _audit(task, site, label, trained, folder))
     write_atomically(folder / CARD_FILE, card.to_bytes())
     return {
         "bytes": sum((folder / name).stat().st_size for name in (MODULE_FILE, CARD_FILE)),
@@ -196,6 +199,37 @@ def _make_module(
         "loss": trained.loss,
         "training_seconds": trained.seconds,
     }
+
+
+def _audit(
+    task: Task, site: int, label: int, trained: TrainedGenerator, folder: Path
+) -> AuditResult:
+    training, held_out = _parts(task, site, label)
+    if held_out is None:
+        return AuditResult(not_auditable="too few images")
+    held = task.sites[site]
+    others = held.labels != label
+    return audit_module(
+        folder / MODULE_FILE,
+        trained,
+        training,
+        held_out,
+        spec=_spec(task, 1),
+        federation_id=FEDERATION,
+        site_classes=SiteClasses(held.images[others], held.labels[others])
+        if others.any()
+        else None,
+        seed=task.seed,
+    )
+
+
+def _parts(task: Task, site: int, label: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """A class of a site, parted as `train` does: what is trained on and what is held out."""
+    held = task.sites[site]
+    own = held.images[held.labels == label]
+    parts = hold_out([""] * len(own), [pixels_digest(image) for image in own], task.seed)
+    held_out = own[list(parts.held_out)] if parts.held_out else None
+    return own[list(parts.trained_on)], held_out
 
 
 def trained_module(
@@ -208,12 +242,13 @@ def trained_module(
     report: Report | None = None,
 ) -> TrainedGenerator:
     """Train the generator of a class of a site, or return at once what its checkpoint holds."""
-    held = task.sites[site]
+    training, held_out = _parts(task, site, label)
     return train_generator(
-        held.images[held.labels == label],
+        training,
         preset=preset,
         seed=task.seed * 1_000_000 + site * 1000 + label,
         budget=budget,
+        held_out=held_out,
         checkpoint=folder / "checkpoint.pt",
         device=task.device,
         threads=task.settings.threads,
@@ -249,7 +284,7 @@ def _spec(task: Task, samples: int) -> FederationSpec:
     )
 
 
-def _card(task: Task, site: int, label: int, trained: TrainedGenerator, images: int) -> Card:
+def _card(task: Task, site: int, label: int, trained: TrainedGenerator, audit: AuditResult) -> Card:
     return Card(
         federation_id=FEDERATION,
         site_id=f"site-{site}",
@@ -257,7 +292,9 @@ def _card(task: Task, site: int, label: int, trained: TrainedGenerator, images: 
         class_index=label,
         image=_spec(task, 1).image,
         generator=generator_card(trained),
-        training=training_card(trained, images),
+        training=training_card(trained, len(_parts(task, site, label)[0])),
+        fidelity=audit.fidelity,
+        memorisation=audit.memorisation,
         # A fixed date: the digest, and with it the noise, must follow from the run alone.
         created_at="2000-01-01T00:00:00Z",
     )

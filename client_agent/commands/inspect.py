@@ -57,6 +57,6 @@ def _guarantee(value: dict[str, Any] | None) -> str:
         return "none"
     return (
         f"epsilon {value['epsilon']:.3g} at delta {value['delta']:.1g} ({value['accountant']}, "
-        f"noise {value['noise_multiplier']:.3g}, clipping {value['max_grad_norm']:.3g}, sample rate "
-        f"{value['sample_rate']:.3g}, {value['steps']} steps)"
+        f"noise {value['noise_multiplier']:.3g}, clipping {value['max_grad_norm']:.3g}, "
+        f"sample rate {value['sample_rate']:.3g}, {value['steps']} steps)"
     )

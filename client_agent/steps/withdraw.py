@@ -12,6 +12,7 @@ from typing import Any
 from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS
 from client_agent.errors import NotReadyError, ReleaseRefusedError, UsageError
 from client_agent.module.packing import Terms
+from client_agent.policy.file import read_policy
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.revocations import load_revocations
@@ -230,7 +231,7 @@ def _successor(
         progress.note(f"{class_name}: {len(left)} images are left, too few for a module")
         remove_folder(site.home.outbox / class_name)
         return None
-    options = _options(record, data)
+    options = _options(site, record, data)
     if not options.data.exists():
         raise NotReadyError(
             f"{class_name} has to be trained again, and {options.data} is not there",
@@ -240,7 +241,7 @@ def _successor(
     return module.digest
 
 
-def _options(record: TrainingImages, data: Path | None) -> TrainOptions:
+def _options(site: Site, record: TrainingImages, data: Path | None) -> TrainOptions:
     value: dict[str, Any] = record.options
     return TrainOptions(
         data=data or Path(value["data"]),
@@ -253,7 +254,8 @@ def _options(record: TrainingImages, data: Path | None) -> TrainOptions:
         threads=value["threads"],
         device=value["device"],
         retrain=True,
-        audit=value.get("audit", True),
+        # A policy that was tightened since must not stand in the way of a withdrawal.
+        audit=value.get("audit", True) or read_policy(site.home).release.require_audit,
         terms=Terms(**value.get("terms", {})),
     )
 

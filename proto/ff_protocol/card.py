@@ -4,6 +4,7 @@ Counts are bucketed so that the card cannot reveal whether one more patient was 
 """
 
 import itertools
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from ff_protocol.schema import Strict, parse
 from ff_protocol.spec import ImageSpec
 
 _BUCKETS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _BUCKET = r"^(<16|\d{2,6}-\d{2,6}|>=131072)$"
 FigureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
@@ -124,6 +126,12 @@ def parse_card(data: bytes) -> Card:
         return parse(Card, value, "card.json")
     except SpecError as error:
         raise MalformedError(error.message) from error
+
+
+def schema_text() -> str:
+    """Return the schema of a card as docs/card.schema.json publishes it."""
+    schema = Card.model_json_schema()
+    return json.dumps({"$schema": _SCHEMA, **schema}, indent=2, ensure_ascii=False) + "\n"
 
 
 def bucket(count: int) -> str:

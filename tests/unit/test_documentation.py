@@ -9,7 +9,11 @@ import pytest
 
 from client_agent.cli import main as agent
 from client_agent.config import AgentConfig, read_config
+from client_agent.policy.file import SitePolicy
+from client_agent.policy.release import ReleasePolicy
 from coordinator.cli import main as coordinator
+from ff_protocol.card import schema_text
+from ff_protocol.schema import load_yaml, parse
 from ff_protocol.spec import FederationSpec, read_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,3 +82,19 @@ def test_make_has_the_targets_that_the_readme_names():
     makefile = (ROOT / "Makefile").read_text()
     for target in ("install", "demo", "test", "lint", "proto", "bench", "clean"):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_the_published_schema_of_a_card_is_that_of_the_code():
+    assert (ROOT / "docs" / "card.schema.json").read_text() == schema_text(), (
+        "write ff_protocol.card.schema_text() to docs/card.schema.json, and see docs/card.md for "
+        "when the version changes"
+    )
+
+
+def test_the_example_policy_is_valid_and_shows_the_defaults():
+    text = (ROOT / "configs" / "policy.example.yaml").read_text()
+    shown = parse(SitePolicy, load_yaml(text, "policy"), "policy")
+    assert shown.release == ReleasePolicy()
+    lifted = re.sub(r"^  # (?=thresholds:|  )", "  ", text, flags=re.MULTILINE)
+    release = parse(SitePolicy, load_yaml(lifted, "policy"), "policy").release
+    assert release.thresholds.root["coverage"] is None

@@ -1,0 +1,170 @@
+"""The watch on held-out images: what it measures, what it costs, and when it ends a training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+from client_agent.errors import DataError, NotReadyError  # noqa: E402
+from client_agent.generator import held_out  # noqa: E402
+from client_agent.generator.gaussian import fit_gaussian  # noqa: E402
+from client_agent.generator.held_out import (  # noqa: E402
+    CurvePoint,
+    HeldOutLoss,
+    curve_values,
+    evaluation_interval,
+    memorises,
+)
+from client_agent.generator.keeping import load_generator, save_generator  # noqa: E402
+from client_agent.generator.network import RawNetwork  # noqa: E402
+from client_agent.generator.presets import PRESET_NAMES, preset_for  # noqa: E402
+from client_agent.generator.training import (  # noqa: E402
+    Budget,
+    TrainedGenerator,
+    TrainingProgress,
+    sample_torch,
+    train_generator,
+)
+
+SMALL = preset_for(
+    "tiny", 8, 1, block_out_channels=(16,), patch=2, batch_size=8, sampler_steps=4, warmup_steps=5
+)
+
+
+def noise_images(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 1), dtype=np.uint8)
+
+
+def train(steps: int, **options) -> TrainedGenerator:
+    options = {"held_out": noise_images(8, 4)} | options
+    return train_generator(
+        noise_images(16, 3), preset=SMALL, seed=1, budget=Budget(steps=steps), threads=1, **options
+    )
+
+
+def curve(*losses: float | None) -> list[CurvePoint]:
+    return [CurvePoint(step, float(step), 0.5, loss) for step, loss in enumerate(losses, 1)]
+
+
+def test_a_loss_that_falls_or_stays_is_no_memorisation():
+    assert not memorises([])
+    assert not memorises(curve(None, None, None, None, None))
+    assert not memorises(curve(1.0, 0.9, 0.8, 0.7, 0.7, 0.7, 0.7))
+    assert not memorises(curve(1.0, 0.7, 0.71, 0.712, 0.713))  # within 2 %
+
+
+def test_a_rise_counts_when_it_lasts():
+    assert not memorises(curve(1.0, 0.7, 0.8, 0.8))
+    assert memorises(curve(1.0, 0.7, 0.8, 0.8, 0.8))
+    assert not memorises(curve(1.0, 0.7, 0.8, 0.8, 0.7))
+    long = [1.0] * 20 + [0.7] + [0.8] * 5
+    assert not memorises(curve(*long))  # a quarter of the way back is needed
+    assert memorises(curve(*long, 0.8, 0.8, 0.8))
+
+
+@pytest.mark.parametrize("name", PRESET_NAMES)
+def test_watching_costs_less_than_three_hundredths_of_training(name):
+    """A training step is three passes over its batch, an evaluation one pass over 128 images."""
+    preset = preset_for(name, 32, 1)
+    passes = 3 * preset.batch_size * evaluation_interval(preset)
+    assert held_out._DRAWS / passes < 0.03
+
+
+def test_the_loss_depends_on_the_weights_alone():
+    images = torch.tensor(noise_images(10, 5)).permute(0, 3, 1, 2)
+    gaussian = fit_gaussian(images)
+    torch.manual_seed(0)
+    network = RawNetwork(SMALL)
+    one, other = (
+        HeldOutLoss(images, gaussian, SMALL, torch.device("cpu"), seed) for seed in (7, 7)
+    )
+    before = one.of(network)
+    assert before == one.of(network) == other.of(network)
+    with torch.no_grad():
+        next(network.parameters()).add_(0.1)
+    assert one.of(network) != before
+
+
+@pytest.fixture
+def watched_often(monkeypatch):
+    monkeypatch.setattr("client_agent.generator.training.evaluation_interval", lambda preset: 3)
+
+
+@pytest.mark.usefixtures("watched_often")
+def test_noise_learnt_by_heart_ends_training_early_and_the_best_weights_are_kept(tmp_path: Path):
+    """Sixteen images of pure noise have nothing in common that could be learnt."""
+    checkpoint = tmp_path / "run.ckpt"
+    trained = train(2000, checkpoint=checkpoint)
+    assert trained.stopped_at is not None
+    assert trained.stopped_at < 1000
+    losses = [point.held_out_loss for point in trained.curve]
+    assert trained.steps == trained.curve[int(np.argmin(losses))].step < trained.stopped_at
+    assert min(losses[-3:]) > 1.02 * min(losses)
+    reports: list[TrainingProgress] = []
+    again = train(2000, checkpoint=checkpoint, on_progress=reports.append)
+    assert [report.step for report in reports] == [trained.stopped_at]
+    first, second = trained.network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert again.curve == trained.curve
+
+
+@pytest.mark.usefixtures("watched_often")
+def test_interrupted_and_resumed_equals_undisturbed(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("client_agent.generator.training._PROGRESS_EVERY_SECONDS", 0.0)
+    checkpoint = tmp_path / "run.ckpt"
+
+    def stop(progress: TrainingProgress) -> None:
+        if progress.step in (4, 7):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(11, checkpoint=checkpoint, on_progress=stop)
+    resumed, undisturbed = train(11, checkpoint=checkpoint), train(11)
+    first, second = resumed.network.state_dict(), undisturbed.network.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    told = [(point.step, point.loss, point.held_out_loss) for point in resumed.curve]
+    assert told == [(point.step, point.loss, point.held_out_loss) for point in undisturbed.curve]
+    assert [point.step for point in resumed.curve] == [3, 6, 9, 11]
+
+
+def test_held_out_images_are_part_of_the_run(tmp_path: Path):
+    checkpoint = tmp_path / "run.ckpt"
+    train(2, checkpoint=checkpoint)
+    other = train(2, checkpoint=checkpoint, held_out=noise_images(8, 9))
+    assert "other images" in other.notices[0]
+    with pytest.raises(DataError, match="expected uint8"):
+        train(2, held_out=noise_images(8, 9)[:0])
+
+
+def test_without_a_hold_out_the_last_weights_are_kept():
+    trained = train(2, held_out=None)
+    assert (trained.steps, trained.stopped_at) == (2, None)
+    assert curve_values(trained.curve) == [
+        {
+            "step": 2,
+            "seconds": round(trained.curve[0].seconds, 3),
+            "loss": round(trained.loss, 6),
+            "held_out_loss": None,
+        }
+    ]
+
+
+def test_a_kept_generator_is_the_same_generator_and_runs_no_code(tmp_path: Path):
+    trained = train(2)
+    path = tmp_path / "deep" / "generator.pt"
+    save_generator(path, trained)
+    assert path.stat().st_mode & 0o777 == 0o600
+    back = load_generator(path)
+    noise = np.random.default_rng(0).standard_normal((3, 1, 8, 8), np.float32)
+    # Weights are equal; their order in memory is not, and sums are rounded differently.
+    np.testing.assert_allclose(sample_torch(back, noise), sample_torch(trained, noise), atol=1e-5)
+    assert (back.steps, back.curve, back.preset) == (2, trained.curve, SMALL)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(NotReadyError, match="damaged"):
+        load_generator(path)
+    with pytest.raises(NotReadyError, match="not here any more"):
+        load_generator(tmp_path / "none.pt")
