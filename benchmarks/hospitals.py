@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.clock import seconds_of
-from client_agent.audit.audit import MIN_HELD_OUT
-from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS
+from client_agent.audit.hold_out import MIN_HELD_OUT, MIN_IMAGES_PER_CLASS
 from client_agent.demo.datasets import DemoData
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.statements import store_publication

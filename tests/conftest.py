@@ -13,7 +13,7 @@ import pytest
 
 from client_agent.home import Home
 from client_agent.site import Site, open_site
-from tests.homes import Authority, make_authority
+from tests.homes import UNAUDITED, Authority, make_authority
 
 CLASSES = ("zero", "one", "two")
 
@@ -61,9 +61,7 @@ def trained_homes(
         site_id = f"hospital-{number}"
         folder = tmp_path_factory.mktemp(site_id)
         site = authority.join(folder, site_id)
-        # What is tested with these needs no audit; tests of the release gate take policies of
-        # their own.
-        site.home.policy_file.write_text("release: {require_audit: false}")
+        site.home.policy_file.write_text(UNAUDITED)
         train(site, TrainOptions(data=digits, classes=(name,), steps=5, threads=1, audit=False))
         homes[site_id] = folder
     return homes

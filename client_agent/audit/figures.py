@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from client_agent.audit.gate import verdict
+from client_agent.audit.papers import paper_of
 from client_agent.audit.thresholds import Bound, Thresholds
 from ff_protocol.card import Card, Figure
 
@@ -20,6 +21,7 @@ class JudgedFigure:
         figure: the measured figure; None if the bounds demand it and it was not measured.
         bound: what it is held to; None: nothing is demanded of it.
         holds: whether it keeps the bound.
+        paper: where the measure comes from.
     """
 
     name: str
@@ -27,6 +29,7 @@ class JudgedFigure:
     figure: Figure | None
     bound: Bound | None
     holds: bool
+    paper: str
 
 
 def figure_of(card: Card, name: str) -> Figure | None:
@@ -44,15 +47,16 @@ def judge(card: Card, bounds: Thresholds) -> tuple[JudgedFigure, ...]:
     measured = {**card.fidelity, **card.memorisation}
     failed = {failure.figure for failure in verdict(measured, bounds)}
     judged = [
-        JudgedFigure(name, room, figure, bounds.root.get(name), name not in failed)
+        JudgedFigure(name, room, figure, bounds.root.get(name), name not in failed, paper_of(name))
         for room, figures in _rooms(card)
         for name, figure in figures.items()
     ]
     missing = sorted(failed - set(measured))
-    return (
-        *judged,
-        *(JudgedFigure(name, "memorisation", None, bounds.root[name], False) for name in missing),
-    )
+    absent = [
+        JudgedFigure(name, "memorisation", None, bounds.root[name], False, paper_of(name))
+        for name in missing
+    ]
+    return (*judged, *absent)
 
 
 def _rooms(card: Card) -> tuple[tuple[Room, dict[str, Figure]], ...]:

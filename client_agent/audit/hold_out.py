@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from client_agent.audit.audit import MIN_HELD_OUT
+MIN_HELD_OUT = 8
+"""Distinct images held out; from fewer nothing can be said about images that were not seen."""
 
 MIN_IMAGES_PER_CLASS = 16
 """Distinct images to train on: with fewer a generator can only replay, and a mean is a patient."""

@@ -17,11 +17,12 @@ def show_figures(figures: Sequence[JudgedFigure]) -> None:
             "-" if item.figure is None else item.figure.samples,
             _bound(item),
             "" if item.bound is None else "ok" if item.holds else "FAILS",
+            item.paper,
         ]
         for item in figures
     ]
     if rows:
-        show_table("", ["figure", "value", "95 % interval", "images", "bound", ""], rows)
+        show_table("", ["figure", "value", "95 % interval", "images", "bound", "", "paper"], rows)
 
 
 def _interval(item: JudgedFigure) -> str:

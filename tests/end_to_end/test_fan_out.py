@@ -18,6 +18,7 @@ from client_agent.steps.train import TrainOptions, train
 from tests.agents import agent, finish, start_agent
 from tests.conftest import CLASSES
 from tests.federation import make_federation
+from tests.homes import UNAUDITED
 
 SPEC = {
     "classes": list(CLASSES),
@@ -41,7 +42,9 @@ def joined(federation, tmp_path_factory, digits):
         home = Home(tmp_path_factory.mktemp(f"hospital-{number}") / "home")
         join(federation.invite(f"hospital-{number}"), home)
         if number < 3:
-            train(open_site(home), TrainOptions(data=digits, classes=(name,), steps=5, threads=1))
+            home.policy_file.write_text(UNAUDITED)
+            options = TrainOptions(data=digits, classes=(name,), steps=5, threads=1, audit=False)
+            train(open_site(home), options)
         homes[number] = home
     return homes
 

@@ -16,7 +16,7 @@ from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.limits import MIB
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import Publication
-from tests.homes import make_authority
+from tests.homes import UNAUDITED, make_authority
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SETS = {"brainmri28.npz": 1, "mednist12k_28.npz": 1, "bloodcells28.npz": 3}
@@ -52,7 +52,8 @@ def done(request, tmp_path_factory):
         synthesis={"samples_per_class": 16, "batch_size": 16, "threads": 1},
     )
     site = authority.join(folder / "home", "hospital-1")
-    trained = train(site, TrainOptions(data=data, steps=4, threads=1))
+    site.home.policy_file.write_text(UNAUDITED)
+    trained = train(site, TrainOptions(data=data, steps=4, threads=1, audit=False))
     return site, names, trained
 
 

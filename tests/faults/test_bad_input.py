@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from tests.agents import Finished, agent, agent_json
+from tests.homes import UNAUDITED
 
-BRIEF = ("--steps", 3, "--threads", 1)
+BRIEF = ("--steps", 3, "--threads", 1, "--no-audit")
 
 
 @pytest.fixture
 def home(authority, tmp_path):
-    authority.join(tmp_path / "home", "hospital-1")
+    authority.join(tmp_path / "home", "hospital-1").home.policy_file.write_text(UNAUDITED)
     return tmp_path / "home"
 
 
@@ -95,7 +96,7 @@ def test_a_flag_beats_the_configuration_file(home, digits):
     (home / "config.yaml").write_text(
         f"data: {digits}\nclasses: zero\nsteps: 3\nthreads: 1\nseed: 5\n"
     )
-    agent_json(home, "train", "--classes", "one")
+    agent_json(home, "train", "--classes", "one", "--no-audit")
     assert [path.name for path in (home / "outbox").iterdir() if path.name[0] != "."] == ["one"]
     assert agent_json(home, "log")["entries"][-1]["details"]["steps"] == 3
 

@@ -15,6 +15,7 @@ from ff_protocol.files import StorageError
 from ff_protocol.manifest import describe_module
 from tests.agents import COMMAND, ENVIRONMENT, Finished, agent, agent_json, finish, start_agent
 from tests.federation import make_federation
+from tests.homes import UNAUDITED
 
 SPEC = {
     "classes": ["zero", "one", "two"],
@@ -78,7 +79,7 @@ def home(trained_homes, tmp_path):
 @pytest.fixture
 def untrained(authority, tmp_path):
     """A home that has only joined."""
-    authority.join(tmp_path / "untrained", "hospital-1")
+    authority.join(tmp_path / "untrained", "hospital-1").home.policy_file.write_text(UNAUDITED)
     return tmp_path / "untrained"
 
 
@@ -114,7 +115,8 @@ def checkpoints(home) -> list:
 
 
 def training(digits) -> tuple:
-    return ("train", "--data", digits, "--classes", "zero", "--threads", 1, "--steps", STEPS)
+    named = ("train", "--data", digits, "--classes", "zero", "--threads", 1, "--no-audit")
+    return (*named, "--steps", STEPS)
 
 
 def interrupt_training(home, digits, number: signal.Signals) -> Finished:
@@ -154,7 +156,7 @@ def go_on(home, digits) -> bytes:
 def undisturbed_module(authority, digits, tmp_path_factory):
     """The generator that the training makes when nothing goes wrong."""
     folder = tmp_path_factory.mktemp("undisturbed-training")
-    authority.join(folder, "hospital-1")
+    authority.join(folder, "hospital-1").home.policy_file.write_text(UNAUDITED)
     agent_json(folder, *training(digits))
     return (folder / "outbox" / "zero" / "module.onnx").read_bytes()
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_agent.audit.audit import MIN_HELD_OUT
-from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS, hold_out
+from client_agent.audit import audit
+from client_agent.audit.hold_out import MIN_HELD_OUT, MIN_IMAGES_PER_CLASS, hold_out
 
 
 def singles(count: int) -> tuple[list[str], list[str]]:
@@ -41,6 +41,10 @@ def test_copies_are_no_images_of_their_own():
     assert "1 distinct images" in identical.problem
     doubled = hold_out(*(part * 2 for part in singles(20)), seed=0)
     assert "20 distinct images" in doubled.problem
+
+
+def test_what_is_held_out_is_enough_for_the_audit():
+    assert MIN_HELD_OUT == audit.MIN_HELD_OUT
 
 
 def test_the_choice_follows_the_seed():

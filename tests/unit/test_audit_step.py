@@ -1,16 +1,18 @@
 """Auditing own modules: figures enter the signed card, are measured again, or say why they cannot."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
-from client_agent.audit.audit import MIN_HELD_OUT
+from client_agent.audit.audit import AuditResult
+from client_agent.audit.hold_out import MIN_HELD_OUT
 from client_agent.errors import DataError, NotReadyError
 from client_agent.module.signing import check_signature
-from client_agent.registry.modules import read_card
+from client_agent.registry.modules import own_modules, read_card
 from client_agent.registry.training_images import (
     ImageName,
     pixels_digest,
@@ -21,8 +23,10 @@ from client_agent.registry.training_images import (
 from client_agent.sources.labelled import LabelledImages
 from client_agent.steps.audit import audit
 from client_agent.steps.send import send
+from client_agent.steps.train import train
 from client_agent.steps.train_class import TrainOptions, select_class
-from ff_protocol.manifest import describe_module
+from ff_protocol.card import Figure
+from ff_protocol.manifest import describe_file, describe_module
 from tests.relays import MemoryRelay
 
 ONE = "hospital-1"
@@ -84,7 +88,7 @@ def test_an_audit_needs_the_images_and_the_network(site, tmp_path):
     (record,) = training_images(site.home)
     lost = dataclasses.replace(record, images=(*record.images, ImageName("train/9999", "0" * 64)))
     store_training_images(site.home, lost)
-    with pytest.raises(NotReadyError, match="1 of its 96 images are not there any more"):
+    with pytest.raises(NotReadyError, match=r"1 of its \d+ images are not there any more"):
         audit(site)
     store_training_images(site.home, record)
     site.home.generator(record.module).unlink()
@@ -153,3 +157,29 @@ def test_copies_are_named_and_withdrawn_images_are_on_neither_side(site):
     record = chosen.record("0" * 64, TrainOptions(data=site.home.root))
     assert pixels_digest(images[3]) not in {item.pixels for item in record.used}
     assert len(record.used) == 43
+
+
+def test_an_interrupted_audit_is_made_again_and_the_training_is_not(site, digits, monkeypatch):
+    found = AuditResult(memorisation={"membership_auc": Figure(value=0.5, samples="64-127")})
+    calls: list[str] = []
+
+    def audited(site, name, model, *rest):
+        calls.append(describe_file(model).sha256)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr("client_agent.steps.train_class.audit_trained", audited)
+    options = TrainOptions(data=digits, classes=("one",), steps=2, threads=1, seed=5)
+    with pytest.raises(KeyboardInterrupt):
+        train(site, options)
+    assert "one" not in own_modules(site.home)
+    (checkpoint,) = site.home.training("one").glob("*.pt")
+    monkeypatch.setattr("client_agent.generator.run.Run.take_step", None)  # no step is taken
+    (module,) = train(site, options).modules
+    assert not checkpoint.exists()
+    assert len(set(calls)) == 1  # the same module was audited twice
+    assert read_card(module.folder).memorisation == found.memorisation
+    curve = json.loads(site.home.learning_curve(module.digest).read_text())
+    assert [point["step"] for point in curve] == [2]
+    assert 0.5 < curve[0]["held_out_loss"] < 2
