@@ -26,7 +26,7 @@ from ff_protocol.statements import build_spec
 
 FEDERATION = "test-0123456789ab"
 UNAUDITED = "release: {require_audit: false}"
-"""A policy for tests that are about something else; tests of the gate have policies of their own."""
+"""A policy for tests about something else; tests of the gate have policies of their own."""
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,8 @@ class Demonstration:
             },
             "coordinator_peak_bytes": self.federation.coordinator_peak_bytes,
             "classifiers": self.federation.classifiers,
+            "modules": self.federation.modules,
+            "waived": self.federation.waived,
             "revocation": asdict(self.revocation),
         }
 
@@ -106,10 +108,18 @@ def show(demonstration: Demonstration) -> None:
         ["", "accuracy", "AUROC", "rounds", "bytes a site", "time"],
         rows,
     )
+    _show_audit(demonstration.federation)
     _show_revocation(demonstration)
     print(f"\nsynthetic images (no patient's): {demonstration.sheet}")
     print(f"homes, logs and results.json: {demonstration.out}")
     print(f"whole demonstration: {format_duration(demonstration.seconds)}")
+
+
+def _show_audit(outcome: Outcome) -> None:
+    passed = outcome.modules - len(outcome.waived)
+    print(f"\naudit: {passed} of {outcome.modules} modules may leave by the default policy")
+    for class_name, texts in outcome.waived.items():
+        print(f"  {class_name}, sent with a waiver: {'; '.join(texts)}")
 
 
 def _show_revocation(demonstration: Demonstration) -> None:

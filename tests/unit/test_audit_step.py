@@ -1,4 +1,4 @@
-"""Auditing own modules: figures enter the signed card, are measured again, or say why they cannot."""
+"""Auditing own modules: figures enter the signed card, or it is said why there are none."""
 
 import dataclasses
 import json
