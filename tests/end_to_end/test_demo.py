@@ -42,6 +42,7 @@ def test_the_demonstration_leaves_the_results_that_scripts_rely_on(shown):
         assert 0 <= arm["auroc"] <= 1
     assert (results["sites"], results["dataset"], results["seed"]) == (3, "digits", 3)
     assert results["bytes_per_site"] > 100_000
+    assert results["modules"] == 3
     assert results["seconds"] > 1
     # Each hospital knows one class of three about equally frequent ones; pooling knows all.
     assert results["arms"]["own_classes"]["accuracy"] == pytest.approx(1 / 3, abs=0.02)

@@ -261,7 +261,10 @@ def test_own_modules_leave_no_checkpoint_no_list_and_no_half_deleted_folder(
         again = open_site(Home(copy))
         revoke(again, module=digest, rebuild=False)
         assert own_modules(again.home) == {}, copy.name
-        for name in ("training/zero", f"training-images/{digest}.json", f"admitted/{digest}"):
+        for name in (
+            *("training/zero", f"training-images/{digest}.json", f"admitted/{digest}"),
+            *(f"learning-curves/{digest}.json", f"generators/{digest}.pt"),
+        ):
             assert not (copy / name).exists(), (copy.name, name)
         assert not list(copy.rglob("*.deleted")), copy.name
         assert not list((copy / "outbox").rglob("*.onnx")), copy.name
