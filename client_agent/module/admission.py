@@ -8,7 +8,7 @@ size is known and nothing is run before its structure is known. The caller fetch
 import json
 from pathlib import Path
 
-from client_agent.errors import RefusedError
+from client_agent.errors import RefusedError, ResourceError
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
 from client_agent.registry.modules import read_card
@@ -47,6 +47,7 @@ def check_module(folder: Path, publication: Publication, site: Site) -> Card:
 
     Raises:
         RefusedError: naming the first rule that does not hold.
+        ResourceError: it cannot be tried out on this machine.
     """
     try:
         digest, entries = describe_module(folder)
@@ -59,7 +60,7 @@ def check_module(folder: Path, publication: Publication, site: Site) -> Card:
         )
         check_structure(folder / MODULE_FILE, site.spec)
         probe_module(folder / MODULE_FILE, digest, site.spec, site.trust.federation_id)
-    except RefusedError:
+    except (RefusedError, ResourceError):
         raise
     except FederatedFactoryError as error:
         raise RefusedError(error.message) from error

@@ -1,11 +1,16 @@
 """The agent's end of one lane to a worker: bytes in and out, now and then a look at the clock."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from client_agent.sandbox.wire import Answer
 
 _LOOK_SECONDS = 0.25
+
+
+def _look_away() -> None:
+    """Watch nothing."""
 
 
 class LaneEndedError(Exception):
@@ -13,16 +18,21 @@ class LaneEndedError(Exception):
 
 
 class Lane:
-    """One socket to a worker. `look` is called while nothing moves, and may end the worker."""
+    """One socket to a worker."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._socket.settimeout(_LOOK_SECONDS)
-        self._look: Callable[[], None] = lambda: None
+        self._look: Callable[[], None] = _look_away
 
-    def watch(self, look: Callable[[], None]) -> None:
-        """Have `look` called from now on."""
+    @contextmanager
+    def watched(self, look: Callable[[], None]) -> Iterator[None]:
+        """Have `look` called for a while; it is not kept, as it may hold the lane's owner."""
         self._look = look
+        try:
+            yield
+        finally:
+            self._look = _look_away
 
     def send(self, data: bytes | memoryview) -> None:
         """Send all of it.

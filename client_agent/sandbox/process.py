@@ -22,6 +22,7 @@ from client_agent.errors import RefusedError, ResourceError
 from client_agent.sandbox.confinement import Layer
 from client_agent.sandbox.lane import Lane, LaneEndedError
 from client_agent.sandbox.launching import launch
+from client_agent.sandbox.layers import remember
 from client_agent.sandbox.limits import Limits
 from client_agent.sandbox.wire import MAX_TEXT, SIZE, Answer, Start
 from client_agent.sandbox.worker import Order
@@ -78,6 +79,13 @@ class ModelProcess:
         for lane in self._lanes:
             self._free.put(lane)
         self.layers = self._wait_for_start()
+        remember(self.layers)
+
+    def __enter__(self) -> "ModelProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def load(self, model: Path) -> None:
         """Hand the model over.
@@ -135,13 +143,13 @@ class ModelProcess:
         def look() -> None:
             allowed = cpu_seconds * self._busy
             if self._clock.seconds() - cpu_began > allowed:
-                self._stop(f"took longer than {allowed:.0f} s of computing")
+                self._stop(f"took longer than {allowed:.3g} s of computing")
             elif time.monotonic() - began > self._limits.stall_seconds:
-                self._stop(f"took longer than {self._limits.stall_seconds:.0f} s for an answer")
+                self._stop(f"took longer than {self._limits.stall_seconds:.3g} s for an answer")
 
-        lane.watch(look)
         try:
-            yield lane
+            with lane.watched(look):
+                yield lane
         except LaneEndedError as error:
             raise RefusedError(f"{MODULE_FILE}: {self._why_ended()}") from error
         finally:
@@ -157,12 +165,13 @@ class ModelProcess:
             if time.monotonic() - began > _START_SECONDS:
                 self._stop(f"took longer than {_START_SECONDS:.0f} s")
 
-        lane.watch(look)
         try:
-            word, layers = lane.receive(2)
-            if word == Start.STARTED:
-                return Layer(layers)
-            reason = (bytes([layers]) + lane.receive_rest(MAX_TEXT)).decode("utf-8", "replace")
+            with lane.watched(look):
+                word, layers = lane.receive(2)
+                if word == Start.STARTED:
+                    return Layer(layers)
+                text = bytes([layers]) + lane.receive_rest(MAX_TEXT)
+            reason = text.decode("utf-8", "replace")
         except LaneEndedError:
             reason = self._why_ended()
         raise ResourceError(

@@ -40,8 +40,11 @@ def set_limits(held: tuple[int, int], memory_bytes: int, cpu_seconds: int, threa
     }
     for name, bound in bounds.items():
         which = getattr(resource, name, None)
-        if which is not None:
-            resource.setrlimit(which, (bound, bound))
+        if which is None:
+            continue
+        _, most = resource.getrlimit(which)
+        tighter = bound if most == resource.RLIM_INFINITY else min(bound, most)
+        resource.setrlimit(which, (tighter, tighter))
 
 
 def offer_to_be_killed() -> None:
