@@ -69,7 +69,7 @@ def main(wanted: int, folder: Path, port: int) -> None:
     attempts: dict[str, Callable[[], object]] = {
         "read a file": lambda: os.open(folder / "existing", os.O_RDONLY),
         "write a file": lambda: os.open(folder / "new", os.O_WRONLY | os.O_CREAT),
-        "list a folder": lambda: os.listdir(folder),
+        "list a folder": lambda: list(folder.iterdir()),
         "make a folder": lambda: (folder / "made").mkdir(),
         "delete a file": lambda: (folder / "existing").unlink(),
         "make a socket": socket.socket,

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from client_agent.errors import RefusedError, ResourceError
+from client_agent.module.card_text import check_text
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
 from client_agent.registry.modules import read_card
@@ -55,6 +56,7 @@ def check_module(folder: Path, publication: Publication, site: Site) -> Card:
             raise RefusedError("the files received are not the ones published")
         card = read_card(folder)
         _check_card(card, publication, site)
+        check_text(card)
         check_signature(
             folder, entries, publication.site_id, site.trust, site.home.root_certificate
         )

@@ -86,6 +86,8 @@ class Runtime:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.use_deterministic_compute = True
         options.log_severity_level = 4
+        # Admission has read the file as ONNX: whatever else it may pass for, it is run as that.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         self._options = options
         self._open = ort.InferenceSession
         self._frombuffer = np.frombuffer

@@ -105,7 +105,7 @@ def test_a_worker_has_nothing_but_its_lanes(model):
 def test_a_module_that_computes_for_ever_is_ended(tmp_path):
     with ModuleSession(slow_file(tmp_path / "m.onnx"), A, spec(), "f", BRIEF) as session:
         started = time.process_time()
-        with pytest.raises(RefusedError, match="took longer than 0.5 s of computing"):
+        with pytest.raises(RefusedError, match=r"took longer than 0\.5 s of computing"):
             session.run_batch(0)
         assert time.process_time() - started < 1  # the agent only waits
 
@@ -228,7 +228,7 @@ def test_a_worker_that_lies_costs_nothing(model, monkeypatch, lie):
 
 def test_a_runtime_that_does_not_start_is_this_machines_fault(monkeypatch):
     _start_instead(monkeypatch, "raise SystemExit(3)")
-    with pytest.raises(ResourceError, match="does not start: ended the runtime .exit code 3"):
+    with pytest.raises(ResourceError, match=r"does not start: .* \(exit code 3\)"):
         ModelProcess(SHAPE, BRIEF, 1)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(ResourceError, match="No such file"):
