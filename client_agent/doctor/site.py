@@ -1,4 +1,4 @@
-"""What can be wrong on this machine (disk, certificates, sandbox), and what the coordinator says."""
+"""What can be wrong on this machine (disk, certificates, sandbox) and what the coordinator says."""
 
 import shutil
 import time

@@ -1,4 +1,4 @@
-"""The rules for a foreign module's constants: in the file, of a plain type, as large as they say."""
+"""The rules for a foreign module's constants: in the file, of a plain type, as large as said."""
 
 from typing import TYPE_CHECKING
 
