@@ -1,4 +1,4 @@
-"""What an attack is: a module that an enrolled site has signed, and the reason it is refused for."""
+"""What an attack is: a module that an enrolled site has signed, and why it is refused."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
