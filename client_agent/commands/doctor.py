@@ -7,9 +7,9 @@ from client_agent.commands.common import Call, site_command
 def command(call: Call) -> int:
     """Find out what keeps this site from its coordinator, and whom to ask for what.
 
-    Looks at disk and certificates here, then follows the way to the coordinator until the first
-    fault: proxy, name, port, TLS and who terminates it, HTTP/2, the server's name, permission,
-    version, clock. Changes nothing. Ends with the exit code of the first fault found.
+    Looks at disk, certificates and sandbox here, then follows the way to the coordinator until
+    the first fault: proxy, name, port, TLS and who terminates it, HTTP/2, the server's name,
+    permission, version, clock. Changes nothing. Ends with the exit code of the first fault found.
     """
     from dataclasses import asdict
 

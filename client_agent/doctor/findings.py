@@ -8,6 +8,7 @@ from ff_protocol.errors import ExitCode
 Check = Literal[
     "disk",
     "certificate",
+    "sandbox",
     "proxy",
     "name",
     "port",
@@ -23,6 +24,7 @@ Check = Literal[
 EXIT_CODES: dict[str, ExitCode] = {
     "disk": ExitCode.RESOURCES,
     "certificate": ExitCode.IDENTITY,
+    "sandbox": ExitCode.RESOURCES,
     "proxy": ExitCode.NETWORK,
     "name": ExitCode.NETWORK,
     "port": ExitCode.NETWORK,

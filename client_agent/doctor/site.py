@@ -1,12 +1,13 @@
-"""What can be wrong on this machine (disk, certificates), and what the coordinator itself says."""
+"""What can be wrong on this machine (disk, certificates, sandbox) and what the coordinator says."""
 
 import shutil
 import time
 from collections.abc import Iterator
 
 from client_agent.doctor.findings import Check, Finding
-from client_agent.errors import IdentityError, NetworkError
+from client_agent.errors import IdentityError, NetworkError, ResourceError
 from client_agent.relay.connection import open_relay
+from client_agent.sandbox.layers import keeps_everything_in, layers_in_force, missing
 from client_agent.site import Site
 from ff_protocol.certificates import Purpose
 from ff_protocol.clock import timestamp, utc_now
@@ -73,6 +74,21 @@ def examine_certificates(site: Site) -> Finding:
     return Finding(
         "certificate", True, f"this site's certificates hold until {timestamp(min(ends))}"
     )
+
+
+def examine_sandbox() -> Finding:
+    """Start a process as foreign modules run in, and list what confines it."""
+    try:
+        in_force = layers_in_force()
+    except ResourceError as error:
+        return Finding("sandbox", False, error.message, "free memory, or mend the installation")
+    found = f"modules are confined by {', '.join(sorted(in_force)) or 'nothing'}"
+    lacking = missing()
+    if lacking:
+        found += f"; this machine lacks {'; '.join(lacking)}"
+    if keeps_everything_in(in_force):
+        return Finding("sandbox", True, found)
+    return Finding("sandbox", False, found, "run the agent on Linux with landlock or seccomp")
 
 
 def examine_coordinator(site: Site) -> Iterator[Finding]:

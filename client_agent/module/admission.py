@@ -8,7 +8,8 @@ size is known and nothing is run before its structure is known. The caller fetch
 import json
 from pathlib import Path
 
-from client_agent.errors import RefusedError
+from client_agent.errors import RefusedError, ResourceError
+from client_agent.module.card_text import check_text
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
 from client_agent.registry.modules import read_card
@@ -47,6 +48,7 @@ def check_module(folder: Path, publication: Publication, site: Site) -> Card:
 
     Raises:
         RefusedError: naming the first rule that does not hold.
+        ResourceError: it cannot be tried out on this machine.
     """
     try:
         digest, entries = describe_module(folder)
@@ -54,12 +56,13 @@ def check_module(folder: Path, publication: Publication, site: Site) -> Card:
             raise RefusedError("the files received are not the ones published")
         card = read_card(folder)
         _check_card(card, publication, site)
+        check_text(card)
         check_signature(
             folder, entries, publication.site_id, site.trust, site.home.root_certificate
         )
         check_structure(folder / MODULE_FILE, site.spec)
         probe_module(folder / MODULE_FILE, digest, site.spec, site.trust.federation_id)
-    except RefusedError:
+    except (RefusedError, ResourceError):
         raise
     except FederatedFactoryError as error:
         raise RefusedError(error.message) from error

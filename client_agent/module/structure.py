@@ -1,14 +1,17 @@
 """What a foreign `module.onnx` may look like, decided on the parsed graph before anything runs it.
 
 A module is data, so the rules are an allow-list: standard operators only, one `Loop` with a
-constant bounded trip count, all weights inside the file, fixed input and output.
+constant bounded trip count, all weights inside the file, fixed input and output. Bytes come first
+(`wire_format.py`), then the graph here, with its constants (`weights.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client_agent.errors import RefusedError
+from client_agent.module.weights import check_weights
+from client_agent.module.wire_format import check_wire_format
 from ff_protocol.spec import FederationSpec
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 INPUT_NAME = "noise"
 OUTPUT_NAME = "image"
 MIN_OPSET, MAX_OPSET = 17, 23
+MIN_IR, MAX_IR = 4, 11
 MAX_NODES = 20_000
 
 _OPERATORS = """
@@ -42,13 +46,15 @@ def check_structure(path: Path, spec: FederationSpec) -> int:
     import onnx
     from google.protobuf.message import DecodeError
 
+    data = path.read_bytes()
+    check_wire_format(data)
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
         raise RefusedError("module.onnx: not an ONNX file") from error
     _check_header(model)
     graphs = list(_graphs(model.graph, depth=0))
-    parameters = sum(_check_initialisers(graph) for graph in graphs)
+    parameters = sum(check_weights(graph) for graph in graphs)
     if parameters > spec.policy.max_parameters:
         raise RefusedError(
             f"module.onnx: {parameters} weights, at most {spec.policy.max_parameters} are accepted"
@@ -58,11 +64,18 @@ def check_structure(path: Path, spec: FederationSpec) -> int:
     for graph in graphs:
         for node in graph.node:
             _check_node(node, graph, spec)
+    if sum(node.op_type == "Loop" for node in model.graph.node) > 1:
+        raise RefusedError("module.onnx: more than one Loop")
+    _check_names(graphs)
     _check_interface(model.graph, spec)
     return parameters
 
 
 def _check_header(model: "onnx.ModelProto") -> None:
+    if not MIN_IR <= model.ir_version <= MAX_IR:
+        raise RefusedError(
+            f"module.onnx: file format {model.ir_version}, {MIN_IR} to {MAX_IR} are accepted"
+        )
     if model.functions or model.training_info:
         raise RefusedError("module.onnx: local functions are not accepted")
     if len(model.opset_import) != 1 or model.opset_import[0].domain not in ("", "ai.onnx"):
@@ -82,64 +95,46 @@ def _graphs(graph: "onnx.GraphProto", depth: int) -> Iterator["onnx.GraphProto"]
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.graphs or (attribute.HasField("g") and node.op_type != "Loop"):
-                raise RefusedError(f"module.onnx: {node.op_type[:40]} with a body is not accepted")
+                raise RefusedError(f"module.onnx: {_shown(node)} with a body is not accepted")
             if attribute.HasField("g"):
                 yield from _graphs(attribute.g, depth + 1)
 
 
-def _check_initialisers(graph: "onnx.GraphProto") -> int:
-    import onnx
-
-    if graph.sparse_initializer:
-        raise RefusedError("module.onnx: sparse weights are not accepted")
-    constants = [
-        attribute.t
-        for node in graph.node
-        for attribute in node.attribute
-        if attribute.HasField("t")
-    ]
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.tensors or attribute.HasField("sparse_tensor"):
-                raise RefusedError("module.onnx: lists of tensors or sparse ones are not accepted")
-    total = 0
-    for tensor in [*graph.initializer, *constants]:
-        if tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data:
-            raise RefusedError("module.onnx: external data is not accepted")
-        if tensor.data_type not in _ITEM_BYTES:
-            raise RefusedError("module.onnx: weights of an unusual type are not accepted")
-        count = 1
-        for size in tensor.dims:
-            if size < 0 or (count := count * size) > 2**40:
-                raise RefusedError("module.onnx: a weight claims an impossible size")
-        held = len(tensor.raw_data) or _typed_bytes(tensor)
-        if held != count * _ITEM_BYTES[tensor.data_type]:
-            raise RefusedError("module.onnx: a weight's size and its data disagree")
-        total += count
-    return total
-
-
-# Bytes an item, by TensorProto.DataType: FLOAT, UINT8, INT8, INT32, INT64, BOOL, FLOAT16.
-_ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2}
-
-
-def _typed_bytes(tensor: "onnx.TensorProto") -> int:
-    """Size that typed fields stand for; they are counted in items, not stored bytes."""
-    items = len(tensor.float_data) + len(tensor.int32_data) + len(tensor.int64_data)
-    return items * _ITEM_BYTES[tensor.data_type]
-
-
 def _check_node(node: "onnx.NodeProto", graph: "onnx.GraphProto", spec: FederationSpec) -> None:
     if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPERATORS:
-        raise RefusedError(
-            f"module.onnx: operator {node.domain[:40]}:{node.op_type[:40]} is not accepted"
-        )
+        raise RefusedError(f"module.onnx: operator {_shown(node)} is not accepted")
+    names = [attribute.name for attribute in node.attribute]
+    if len(set(names)) < len(names):
+        raise RefusedError(f"module.onnx: {node.op_type} has an attribute twice")
+    for attribute in node.attribute:
+        if attribute.ref_attr_name or attribute.HasField("tp") or attribute.type_protos:
+            raise RefusedError(f"module.onnx: {node.op_type} has an attribute that is no value")
     if node.op_type != "Loop":
         return
     trips = _constant(graph, node.input[0] if node.input else "")
     limit = spec.policy.max_sampler_steps
     if trips is None or trips.size != 1 or not 1 <= int(trips.reshape(-1)[0]) <= limit:
         raise RefusedError(f"module.onnx: the Loop must run a fixed 1 to {limit} times")
+
+
+def _shown(node: "onnx.NodeProto") -> str:
+    """A foreign operator's name, fit for a terminal and a log."""
+    name = f"{node.domain[:40]}:{node.op_type[:40]}" if node.domain else node.op_type[:40]
+    return ascii(name)[1:-1]
+
+
+def _check_names(graphs: "Sequence[onnx.GraphProto]") -> None:
+    """Every value has one name, in the whole file: what is checked is then what is run."""
+    taken: set[str] = set()
+    for graph in graphs:
+        names = [
+            *(value.name for value in graph.input),
+            *(tensor.name for tensor in graph.initializer),
+            *(name for node in graph.node for name in node.output if name),
+        ]
+        if len(set(names)) < len(names) or not taken.isdisjoint(names):
+            raise RefusedError("module.onnx: two values have one name")
+        taken.update(names)
 
 
 def _constant(graph: "onnx.GraphProto", name: str) -> Any:
@@ -160,10 +155,8 @@ def _constant(graph: "onnx.GraphProto", name: str) -> Any:
 def _check_interface(graph: "onnx.GraphProto", spec: FederationSpec) -> None:
     import onnx
 
-    initialised = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in initialised]
     shape = (spec.image.channels, spec.image.size, spec.image.size)
-    for values, name in ((inputs, INPUT_NAME), (list(graph.output), OUTPUT_NAME)):
+    for values, name in ((list(graph.input), INPUT_NAME), (list(graph.output), OUTPUT_NAME)):
         if [value.name for value in values] != [name]:
             raise RefusedError(f"module.onnx: must have exactly one value named {name!r} there")
         tensor = values[0].type.tensor_type

@@ -15,6 +15,7 @@ from client_agent.registry.revocations import RevocationList, load_revocations
 from client_agent.registry.statements import published_modules
 from client_agent.relay.connection import open_relay
 from client_agent.relay.pace import shown
+from client_agent.sandbox.layers import note_missing
 from client_agent.site import Site
 from client_agent.steps.apply import apply_revocations
 from client_agent.steps.heads import share_heads
@@ -159,6 +160,7 @@ def take_from(
         for publication in _wanted(site, revoked):
             if offers(publication.module):
                 _take_module(site, source, publication, revoked, result, progress)
+        note_missing(progress)
         if len(result.admitted) > before:
             # What was revoked while it was being downloaded must not stay.
             _take_statements(site, source, result, progress, whole=False, offers=offers)

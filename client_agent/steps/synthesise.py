@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from client_agent.errors import NotReadyError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import admitted_modules
+from client_agent.sandbox.layers import note_missing
 from client_agent.site import Site
 from client_agent.synthesis.dataset import Dataset, Portion, load_dataset, plan_dataset, synthesise
 from client_agent.synthesis.shards import ShardStore
@@ -64,4 +65,5 @@ def _synthesise(plan: tuple[Portion, ...], store: ShardStore, progress: Progress
 
         made = synthesise(plan, store, show)
         task.update(total)
+    note_missing(progress)
     return made

@@ -1,4 +1,4 @@
-"""Running a module in onnxruntime with every option that influences the result fixed.
+"""Sampling a module: its noise, its batches, and a first look at what comes out.
 
 Bit-equality is promised within one reproducibility class: same onnxruntime and NumPy versions,
 same optimisation level, same instruction set. Each batch is computed by one thread: the layers of
@@ -8,12 +8,15 @@ a small module are too short to share, and how many batches run side by side cha
 import platform
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from client_agent.errors import RefusedError
+from client_agent.sandbox.limits import Limits, limits_for
+from client_agent.sandbox.process import ModelProcess
 from client_agent.synthesis.noise import noise, noise_key
 from ff_protocol.manifest import MODULE_FILE
 from ff_protocol.spec import FederationSpec
@@ -23,7 +26,10 @@ _RANGE_SLACK = 1e-3
 
 
 class ModuleSession:
-    """One module, loaded for inference on the CPU.
+    """One module, loaded for inference on the CPU in a confined process (client_agent/sandbox).
+
+    `close` it, or use it as a context manager: the process then ends at once. It ends in any case
+    with the last reference to this, or with the agent.
 
     Attributes:
         shape: (C, H, W) of noise and image.
@@ -31,48 +37,56 @@ class ModuleSession:
     """
 
     def __init__(
-        self, model: Path, module_digest: str, spec: FederationSpec, federation_id: str
+        self,
+        model: Path,
+        module_digest: str,
+        spec: FederationSpec,
+        federation_id: str,
+        limits: Limits | None = None,
     ) -> None:
         """Load `model`.
 
-        Raises:
-            RefusedError: onnxruntime cannot load it.
-        """
-        import onnxruntime as ort
+        Args:
+            model: a file; the process gets its bytes.
+            module_digest: determines the noise.
+            spec: determines noise, shape and batch.
+            federation_id: determines the noise.
+            limits: what the process may use; by default what the spec's work calls for.
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.use_deterministic_compute = True
-        options.log_severity_level = 4
-        try:
-            self._session = ort.InferenceSession(
-                model.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise RefusedError(f"{MODULE_FILE}: onnxruntime cannot load it") from error
+        Raises:
+            RefusedError: onnxruntime cannot load it within the limits.
+            ResourceError: no process can be started.
+        """
         self.shape = (spec.image.channels, spec.image.size, spec.image.size)
         self.batch_size = spec.synthesis.batch_size
         self._threads = spec.synthesis.threads
         self._key = noise_key(module_digest, spec.synthesis_digest(federation_id), federation_id)
+        limits = limits or limits_for(spec, model.stat().st_size)
+        self._process = ModelProcess((self.batch_size, *self.shape), limits, self._threads)
+        try:
+            self._process.load(model)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "ModuleSession":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._process.close()
 
     def run_batch(self, index: int) -> np.ndarray:
         """Return the raw images of batch `index`: float32 [batch_size, C, H, W].
 
         Raises:
-            RefusedError: the module fails or returns another shape or type.
+            RefusedError: the module fails, returns another shape or type, or breaks a limit.
         """
         start = index * self.batch_size
-        batch = noise(self._key, start, self.batch_size, self.shape)
-        try:
-            (images,) = self._session.run(["image"], {"noise": batch})
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise RefusedError(f"{MODULE_FILE}: fails when run") from error
-        if images.shape != batch.shape or images.dtype != np.float32:
-            raise RefusedError(f"{MODULE_FILE}: returned {images.dtype} {list(images.shape)}")
-        return images
+        return self._process.run(noise(self._key, start, self.batch_size, self.shape))
 
     def run_batches(self, indices: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield `run_batch(index)` for each index in order, several computed side by side.
@@ -83,6 +97,11 @@ class ModuleSession:
         pool = ThreadPoolExecutor(self._threads, "synthesis")
         try:
             yield from pool.map(self.run_batch, indices)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self.close()  # or the batches beside it would be waited for
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -99,14 +118,14 @@ def probe_module(model: Path, digest: str, spec: FederationSpec, federation_id: 
     Raises:
         RefusedError: not finite, out of range, constant, or all images alike.
     """
-    session = ModuleSession(model, digest, spec, federation_id)
-    images = session.run_batch(0)
+    with ModuleSession(model, digest, spec, federation_id) as session:
+        images = session.run_batch(0)
+        if len(images) == 1:
+            images = np.concatenate([images, session.run_batch(1)])
     if not np.isfinite(images).all():
         raise RefusedError(f"{MODULE_FILE}: its images are not finite")
     if images.min() < -_RANGE_SLACK or images.max() > 1.0 + _RANGE_SLACK:
         raise RefusedError(f"{MODULE_FILE}: its images leave the range 0 to 1")
-    if len(images) == 1:
-        images = np.concatenate([images, session.run_batch(1)])
     if float(images.std(axis=(1, 2, 3)).max()) < _MIN_SPREAD:
         raise RefusedError(f"{MODULE_FILE}: its images are constant")
     if float(images.std(axis=0).max()) < _MIN_SPREAD:
@@ -115,12 +134,10 @@ def probe_module(model: Path, digest: str, spec: FederationSpec, federation_id: 
 
 def reproducibility_class() -> dict[str, Any]:
     """Describe what synthesis bits depend on besides the spec: versions and instruction set."""
-    import onnxruntime as ort
-
     return {
         "machine": platform.machine(),
         "instruction_set": _instruction_set(),
-        "onnxruntime": ort.__version__,
+        "onnxruntime": version("onnxruntime"),
         "numpy": np.__version__,
         "optimisation": "all",
     }

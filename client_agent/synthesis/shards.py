@@ -54,23 +54,22 @@ class ShardStore:
             RefusedError: the module fails. StorageError: the disk refused.
         """
         self._discard_foreign(module_digest)
-        session: ModuleSession | None = None
-        made = 0
-        for number in range(-(-count // self.shard_samples)):
-            path = self.path(module_digest, number)
-            if path.is_file():
-                continue
-            if session is None:
-                session = ModuleSession(model, module_digest, self._spec, self._federation_id)
-                write_atomically(path.with_name(_ORIGIN), canonical.dumps(self._origin()))
-            batches = []
-            indices = range(number * SHARD_BATCHES, (number + 1) * SHARD_BATCHES)
-            for images in session.run_batches(indices):
-                batches.append(quantise(images))
-                on_samples(session.batch_size)
-            write_atomically(path, _to_npy(np.concatenate(batches)))
-            made += self.shard_samples
-        return made
+        numbers = range(-(-count // self.shard_samples))
+        missing = [number for number in numbers if not self.path(module_digest, number).is_file()]
+        if not missing:
+            return 0
+        with ModuleSession(model, module_digest, self._spec, self._federation_id) as session:
+            origin = self.path(module_digest, 0).with_name(_ORIGIN)
+            write_atomically(origin, canonical.dumps(self._origin()))
+            for number in missing:
+                batches = []
+                indices = range(number * SHARD_BATCHES, (number + 1) * SHARD_BATCHES)
+                for images in session.run_batches(indices):
+                    batches.append(quantise(images))
+                    on_samples(session.batch_size)
+                shard = _to_npy(np.concatenate(batches))
+                write_atomically(self.path(module_digest, number), shard)
+        return len(missing) * self.shard_samples
 
     def read(self, module_digest: str, count: int) -> list[np.ndarray]:
         """Return samples 0 to `count - 1` as arrays uint8 [<= shard_samples, H, W, C], in order.

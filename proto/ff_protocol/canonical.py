@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import rfc8785
@@ -40,7 +41,10 @@ def loads(data: bytes, *, max_bytes: int, what: str = "document") -> Any:
         raise MalformedError(f"{what}: nested deeper than {MAX_JSON_DEPTH}")
     try:
         return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant
+            data.decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant,
+            parse_float=_finite,
         )
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"{what}: not valid JSON ({error})") from error
@@ -80,6 +84,13 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"duplicate key {key!r}")
         result[key] = value
     return result
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large")
+    return number
 
 
 def _no_constant(name: str) -> None:

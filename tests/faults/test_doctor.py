@@ -189,7 +189,7 @@ def test_a_site_that_is_well_is_told_so(tmp_path):
     assert done.document["healthy"]
     checks = [item["check"] for item in done.document["findings"]]
     assert checks == [
-        *("disk", "certificate", "proxy", "name", "port", "tls", "interception", "alpn"),
+        *("disk", "certificate", "sandbox", "proxy", "name", "port", "tls", "interception", "alpn"),
         *("server", "permission", "version", "clock"),
     ]
 
