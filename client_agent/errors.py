@@ -48,10 +48,21 @@ class IdentityError(AgentError):
 
 
 class RefusedError(AgentError):
-    """A foreign object was refused; the message says by which rule."""
+    """A foreign object was refused; the message says by which rule.
+
+    Attributes:
+        refusal_code: stable identifier of the rule of admission (docs/protocol.md lists them);
+            None where it is no rule of admission.
+    """
 
     exit_code = ExitCode.REFUSED
     error_code = "refused"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, refusal_code: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.refusal_code = refusal_code
 
 
 class ReleaseRefusedError(RefusedError):

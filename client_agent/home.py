@@ -10,7 +10,10 @@ certificates/           tls.pem, signing.pem; unlearning/ holds unlearning certi
 training/<class>/       checkpoints of unfinished training
 outbox/<class>/         this site's own modules
 incoming/<digest>/      downloads that have not been admitted yet
+waiting/<digest>/       modules that broke no rule and wait for the admin's decision
 admitted/<digest>/      modules that this site uses, its own included
+appraisals/<digest>/    a module's first samples, and how they compare with other modules'
+trust.json              sites whose modules are admitted without asking (`ff-agent trust`)
 statements/             publications, revocations and heads as received
 training-images/        which images went into which own module; never leaves the site
 learning-curves/        losses of each own module while it was trained, by digest
@@ -96,6 +99,19 @@ class Home:
     def admitted(self, digest: str) -> Path:
         """An admitted module."""
         return self.root / "admitted" / digest
+
+    def waiting(self, digest: str) -> Path:
+        """A module that waits for the admin's decision."""
+        return self.root / "waiting" / digest
+
+    def appraisal(self, digest: str) -> Path:
+        """First samples of a module, their contact sheet, and their comparison with others."""
+        return self.root / "appraisals" / digest
+
+    @property
+    def trusted_sites(self) -> Path:
+        """Sites whose modules are admitted without asking."""
+        return self.root / "trust.json"
 
     @property
     def publications(self) -> Path:

@@ -51,7 +51,10 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
 
     def came(part: Received) -> None:
         nonlocal unlearned
-        progress.note(f"{len(part.admitted)} admitted, {part.revocations} revocations")
+        progress.note(
+            f"{len(part.admitted)} admitted, {len(part.waiting)} waiting, "
+            f"{part.revocations} revocations"
+        )
         if rebuild:
             unlearned = finish_unlearning(site, progress) or unlearned
 
@@ -68,6 +71,8 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
 
     def lines() -> None:
         print(f"{len(received.admitted)} modules admitted, {received.revocations} revocations")
+        if received.waiting:
+            print(f"{len(received.waiting)} modules wait for a decision: ff-agent admit")
         for text in received.warnings:
             print(f"WARNING: {text}")
         for subject, reason in received.refused.items():

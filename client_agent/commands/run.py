@@ -33,6 +33,8 @@ def command(call: Call, **values: Any) -> None:
     def lines() -> None:
         print(f"trained {len(done.trained.modules)} modules, kept {len(done.trained.kept)}")
         print(f"received {len(done.received.admitted)} modules")
+        if done.received.waiting:
+            print(f"{len(done.received.waiting)} modules wait for a decision: ff-agent admit")
         for subject, reason in done.received.refused.items():
             print(f"refused {subject[:12]}: {reason}")
         print(f"classifier {done.fitted.classifier[:16]} knows {', '.join(done.fitted.classes)}")

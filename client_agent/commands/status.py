@@ -39,6 +39,15 @@ def _show(state: dict[str, Any]) -> None:
             print(f"{name}: module {item['digest'][:12]} is not sent yet; run ff-agent send")
     if state["missing_classes"]:
         print(f"no module yet: {', '.join(state['missing_classes'])}")
+    for item in state["waiting"]:
+        print(
+            f"waiting for a decision: {item['digest'][:12]} ({item['class']} of {item['site']})"
+            f"{_suspicion(item)}; ff-agent admit, ff-agent refuse"
+        )
+    for item in state["admitted"]:
+        if item["suspicious"]:
+            print(f"in use: {item['digest'][:12]} ({item['class']} of {item['site']})"
+                  f"{_suspicion(item)}")  # fmt: skip
     for item in state["revoked"]:
         print(f"revoked: {item['digest'][:12]} ({item['class']} of {item['site']})")
     for digest, reason in state["refused"].items():
@@ -53,3 +62,7 @@ def _show(state: dict[str, Any]) -> None:
         print(f"classifier: {classifier['digest'][:16]}, {len(classifier['classes'])} classes, {age}")  # fmt: skip  # noqa: E501
     if state["unlearning_pending"]:
         print("an unlearning is not finished: run ff-agent fit")
+
+
+def _suspicion(item: dict[str, Any]) -> str:
+    return f", suspicious ({', '.join(item['suspicious'])})" if item["suspicious"] else ""

@@ -1,38 +1,84 @@
-"""Deciding whether a foreign module may be used here: rules in order, each with its own reason.
+"""Whether a foreign module may be used here: a list of rules, each with its own refusal code.
 
-The order is from cheap to dear and from outside to inside, so that nothing is parsed before its
-size is known and nothing is run before its structure is known. The caller fetches between
-`check_publication` and `check_module`, and deletes what was refused.
+Read `OFFER_RULES` and `MODULE_RULES` from top to bottom: that is the order in which they are
+applied, from cheap to dear and from outside to inside. Nothing is fetched or parsed before its size
+is known, nothing is believed before its signature holds, nothing is run before its structure is
+known. The first rule that does not hold refuses the module. What comes after the rules, comparing
+its images with others' and deciding, is in client_agent/steps/admission.py.
 """
 
 import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from client_agent.errors import RefusedError, ResourceError
+from client_agent.errors import AgentError, RefusedError
 from client_agent.module.card_text import check_text
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
+from client_agent.policy.admission import AdmissionPolicy
+from client_agent.policy.file import read_policy
 from client_agent.registry.modules import read_card
 from client_agent.registry.revocations import RevocationList
 from client_agent.site import Site
 from client_agent.synthesis.session import probe_module
 from ff_protocol.card import Card
 from ff_protocol.errors import FederatedFactoryError
-from ff_protocol.manifest import MODULE_FILE, describe_module
+from ff_protocol.manifest import MODULE_FILE, FileEntry, describe_module
 from ff_protocol.statements import Publication
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True)
+class Rule(Generic[Subject]):
+    """One demand. `check` raises if it does not hold; `code` is its stable identifier."""
+
+    code: str
+    check: Callable[[Subject], object]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What is known of a module before a byte of it is fetched."""
+
+    publication: Publication
+    site: Site
+    policy: AdmissionPolicy
+    revoked: RevocationList
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A module as received, in a folder of its own."""
+
+    folder: Path
+    publication: Publication
+    site: Site
+    policy: AdmissionPolicy
+
+    @cached_property
+    def description(self) -> tuple[str, dict[str, FileEntry]]:
+        """Digest and files as hashed here."""
+        return describe_module(self.folder)
+
+    @cached_property
+    def card(self) -> Card:
+        """Its card."""
+        return read_card(self.folder)
 
 
 def check_publication(publication: Publication, site: Site, revoked: RevocationList) -> None:
     """Decide from the signed publication alone, before a byte of the module is fetched.
 
     Raises:
-        RefusedError: revoked, or not a class of this federation.
+        RefusedError: with the code of the first of OFFER_RULES that does not hold.
+        SpecError: this site's policy is not one.
     """
-    revocation = revoked.covering(publication.module, publication.site_id)
-    if revocation is not None:
-        raise RefusedError(f"revoked by {revocation.issuer} on {revocation.issued_at}")
-    if publication.class_name not in site.spec.classes:
-        raise RefusedError(f"class {publication.class_name!r} is not in the federation spec")
+    policy = policy_for(publication, site)
+    _apply(OFFER_RULES, Offer(publication, site, policy, revoked))
 
 
 def check_module(folder: Path, publication: Publication, site: Site) -> Card:
@@ -41,49 +87,152 @@ def check_module(folder: Path, publication: Publication, site: Site) -> Card:
     Args:
         folder: holds exactly the three files.
         publication: what its publisher signed.
-        site: this site, with the federation's root and spec.
+        site: this site, with the federation's root and spec, and its policy.
 
     Returns:
         The module's card, which agrees with the publication and the spec.
 
     Raises:
-        RefusedError: naming the first rule that does not hold.
+        RefusedError: with the code of the first of MODULE_RULES that does not hold.
+        SpecError: this site's policy is not one.
         ResourceError: it cannot be tried out on this machine.
     """
-    try:
-        digest, entries = describe_module(folder)
-        if digest != publication.module or entries != publication.files:
+    candidate = Candidate(folder, publication, site, policy_for(publication, site))
+    _apply(MODULE_RULES, candidate)
+    return candidate.card
+
+
+def policy_for(publication: Publication, site: Site) -> AdmissionPolicy:
+    """Return this site's policy; what it demands of others does not concern its own modules.
+
+    Raises:
+        SpecError: `policy.yaml` is not one.
+    """
+    if publication.site_id == site.site_id:
+        return AdmissionPolicy(compare_samples=0)
+    return read_policy(site.home).admission
+
+
+def _apply(rules: Iterable[Rule[Subject]], subject: Subject) -> None:
+    for rule in rules:
+        try:
+            rule.check(subject)
+        except RefusedError as error:
+            error.refusal_code = error.refusal_code or rule.code
+            raise
+        except AgentError:  # this machine's fault, not the module's
+            raise
+        except FederatedFactoryError as error:
+            raise RefusedError(error.message, refusal_code=rule.code) from error
+
+
+def _not_revoked(offer: Offer) -> None:
+    publication = offer.publication
+    revocation = offer.revoked.covering(publication.module, publication.site_id)
+    if revocation is not None:
+        raise RefusedError(f"revoked by {revocation.issuer} on {revocation.issued_at}")
+
+
+def _site_welcome(offer: Offer) -> None:
+    name = offer.publication.site_id
+    if name in offer.policy.refused_sites:
+        raise RefusedError(f"this site's policy refuses modules of {name}")
+
+
+def _class_in_spec(offer: Offer) -> None:
+    name = offer.publication.class_name
+    if name not in offer.site.spec.classes:
+        raise RefusedError(f"class {name!r} is not in the federation spec")
+
+
+def _size_within_limits(offer: Offer) -> None:
+    limit = offer.policy.limits.tighten(offer.site.spec).policy.max_module_bytes
+    size = offer.publication.files[MODULE_FILE].size
+    if size > limit:
+        raise RefusedError(f"{MODULE_FILE}: {size:,} bytes, at most {limit:,} are accepted")
+
+
+def _files_as_published(candidate: Candidate) -> None:
+    """Exactly three regular files of the published sizes; only then are they hashed."""
+    publication = candidate.publication
+    for name, entry in publication.files.items():
+        path = candidate.folder / name
+        if not path.is_symlink() and path.is_file() and path.stat().st_size != entry.size:
             raise RefusedError("the files received are not the ones published")
-        card = read_card(folder)
-        _check_card(card, publication, site)
-        check_text(card)
-        check_signature(
-            folder, entries, publication.site_id, site.trust, site.home.root_certificate
-        )
-        check_structure(folder / MODULE_FILE, site.spec)
-        probe_module(folder / MODULE_FILE, digest, site.spec, site.trust.federation_id)
-    except (RefusedError, ResourceError):
-        raise
-    except FederatedFactoryError as error:
-        raise RefusedError(error.message) from error
-    return card
+    digest, entries = candidate.description
+    if digest != publication.module or entries != publication.files:
+        raise RefusedError("the files received are not the ones published")
 
 
-def _check_card(card: Card, publication: Publication, site: Site) -> None:
-    spec = site.spec
+def _signed_by_publisher(candidate: Candidate) -> None:
+    site = candidate.site
+    _, entries = candidate.description
+    check_signature(
+        candidate.folder,
+        entries,
+        candidate.publication.site_id,
+        site.trust,
+        site.home.root_certificate,
+    )
+
+
+def _card_agrees(candidate: Candidate) -> None:
+    card, publication, site = candidate.card, candidate.publication, candidate.site
     expected = {
         "federation_id": site.trust.federation_id,
         "site_id": publication.site_id,
         "class_name": publication.class_name,
-        "class_index": spec.class_index(publication.class_name),
-        "image": spec.image,
+        "class_index": site.spec.class_index(publication.class_name),
+        "image": site.spec.image,
     }
     for key, value in expected.items():
         found = getattr(card, key)
         if found != value:
             raise RefusedError(f"card.json says {key} is {_short(found)}, not {_short(value)}")
+    check_text(card)
+
+
+def _figures_as_demanded(candidate: Candidate) -> None:
+    problem = candidate.policy.missing_figure(candidate.card)
+    if problem is not None:
+        raise RefusedError(f"card.json: {problem}")
+
+
+def _structure_allowed(candidate: Candidate) -> None:
+    limits = candidate.policy.limits
+    spec = limits.tighten(candidate.site.spec)
+    check_structure(candidate.folder / MODULE_FILE, spec, limits.max_operators)
+
+
+def _first_run(candidate: Candidate) -> None:
+    site = candidate.site
+    probe_module(
+        candidate.folder / MODULE_FILE,
+        candidate.publication.module,
+        site.spec,
+        site.trust.federation_id,
+    )
 
 
 def _short(value: object) -> str:
     plain = value.model_dump() if hasattr(value, "model_dump") else value
     return json.dumps(plain)[:80]
+
+
+OFFER_RULES: tuple[Rule[Offer], ...] = (
+    Rule("revoked", _not_revoked),
+    Rule("refused_site", _site_welcome),
+    Rule("unknown_class", _class_in_spec),
+    Rule("too_large", _size_within_limits),
+)
+"""Before a byte is fetched."""
+
+MODULE_RULES: tuple[Rule[Candidate], ...] = (
+    Rule("files", _files_as_published),
+    Rule("signature", _signed_by_publisher),
+    Rule("card", _card_agrees),
+    Rule("figures", _figures_as_demanded),
+    Rule("structure", _structure_allowed),
+    Rule("first_run", _first_run),
+)
+"""On the files as received."""

@@ -86,9 +86,14 @@ def check_signature(
     try:
         signer = trust.verify(chain, Purpose.SIGNING, Role.SITE, at=utc_now())
     except FederatedFactoryError as error:
-        raise RefusedError(f"module signature: {error.message}") from error
+        raise RefusedError(
+            f"module signature: {error.message}", refusal_code="signing_certificate"
+        ) from error
     if signer.site_id != site_id:
-        raise RefusedError(f"module signature: signed by {signer.site_id}, not by {site_id}")
+        raise RefusedError(
+            f"module signature: signed by {signer.site_id}, not by {site_id}",
+            refusal_code="wrong_signer",
+        )
     _check_statement(statement, entries)
     _check_with_library(folder, root_certificate)
 
@@ -127,7 +132,10 @@ def _check_statement(statement: object, entries: dict[str, FileEntry]) -> None:
     except (KeyError, TypeError) as error:
         raise RefusedError("module signature: malformed manifest") from error
     if not fits:
-        raise RefusedError("module signature: it does not cover exactly these two files")
+        raise RefusedError(
+            "module signature: it does not cover exactly these two files",
+            refusal_code="signed_files",
+        )
 
 
 def _check_with_library(folder: Path, root_certificate: Path) -> None:

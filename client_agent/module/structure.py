@@ -33,12 +33,13 @@ _OPERATORS = """
 ALLOWED_OPERATORS = frozenset(_OPERATORS.split())
 
 
-def check_structure(path: Path, spec: FederationSpec) -> int:
+def check_structure(path: Path, spec: FederationSpec, max_nodes: int | None = None) -> int:
     """Check a module's graph; return the number of weights.
 
     Args:
         path: `module.onnx`, whose size has been checked already.
         spec: for the image shape and the policy's limits.
+        max_nodes: a tighter limit than MAX_NODES.
 
     Raises:
         RefusedError: naming the first rule that does not hold.
@@ -59,8 +60,9 @@ def check_structure(path: Path, spec: FederationSpec) -> int:
         raise RefusedError(
             f"module.onnx: {parameters} weights, at most {spec.policy.max_parameters} are accepted"
         )
-    if sum(len(graph.node) for graph in graphs) > MAX_NODES:
-        raise RefusedError(f"module.onnx: more than {MAX_NODES} nodes")
+    limit = min(MAX_NODES, max_nodes or MAX_NODES)
+    if sum(len(graph.node) for graph in graphs) > limit:
+        raise RefusedError(f"module.onnx: more than {limit} nodes")
     for graph in graphs:
         for node in graph.node:
             _check_node(node, graph, spec)

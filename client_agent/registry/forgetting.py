@@ -70,6 +70,7 @@ def forget_revoked(site: Site, revoked: RevocationList) -> Pending | None:
     for digest in pending.modules:
         _forget_training(site, digest)
         remove_folder(site.home.shards / digest)
+        remove_folder(site.home.appraisal(digest))
         if site.home.admitted(digest).is_dir():
             site.log.append("module_forgotten", module=digest)
         remove_folder(site.home.admitted(digest))
@@ -99,13 +100,17 @@ def _forget_training(site: Site, digest: str) -> None:
 
 def _discard_downloads(site: Site, revoked: RevocationList) -> None:
     """Delete what was fetched of modules that were revoked before they were admitted."""
-    if not (site.home.root / "incoming").is_dir():
+    home = site.home
+    if not any((home.root / name).is_dir() for name in ("incoming", "waiting")):
         return
     for publication in published_modules(site):
         digest = publication.module
-        if site.home.incoming(digest).is_dir() and revoked.covering(digest, publication.site_id):
+        folders = [home.incoming(digest), home.waiting(digest)]
+        here = any(folder.is_dir() for folder in folders)
+        if here and revoked.covering(digest, publication.site_id):
             site.log.append("download_discarded", module=digest)
-            remove_folder(site.home.incoming(digest))
+            for folder in (home.appraisal(digest), *folders):
+                remove_folder(folder)
 
 
 def _sweep(site: Site) -> None:
@@ -113,6 +118,7 @@ def _sweep(site: Site) -> None:
     home = site.home
     folders = (
         *(home.root, home.outbox, home.root / "admitted", home.root / "incoming"),
+        *(home.root / "waiting", home.root / "appraisals"),
         *(home.shards, home.root / "training", home.classifier.parent),
     )
     for folder in folders:

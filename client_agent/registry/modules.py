@@ -1,4 +1,4 @@
-"""The modules that this site uses: listing what lies in `admitted/` and removing one wholly."""
+"""The modules that this site uses, or might: listing them, placing one, removing one wholly."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from ff_protocol.manifest import ALL_FILES, CARD_FILE, MODULE_FILE
 
 @dataclass(frozen=True)
 class AdmittedModule:
-    """A module in `admitted/`: its digest, its card and where its model file lies."""
+    """A module in `admitted/` (or `waiting/`): its digest, its card and where it lies."""
 
     digest: str
     card: Card
@@ -33,7 +33,15 @@ def read_card(folder: Path) -> Card:
 
 def admitted_modules(home: Home) -> tuple[AdmittedModule, ...]:
     """Return the admitted modules ordered by digest: the order in which they enter a data set."""
-    folder = home.root / "admitted"
+    return _modules_in(home.root / "admitted")
+
+
+def waiting_modules(home: Home) -> tuple[AdmittedModule, ...]:
+    """Return the modules that wait for the admin's decision, ordered by digest."""
+    return _modules_in(home.root / "waiting")
+
+
+def _modules_in(folder: Path) -> tuple[AdmittedModule, ...]:
     if not folder.is_dir():
         return ()
     return tuple(

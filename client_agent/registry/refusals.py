@@ -1,24 +1,42 @@
 """Objects that were refused, with the reason, so that they are not fetched again at every call."""
 
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
 from client_agent.home import Home
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, write_atomically
 
-_MAX_BYTES = 4096
+_MAX_BYTES = 8192  # 1000 characters, each escaped in six bytes, and the rest
 
 
-def remember_refusal(home: Home, digest: str, reason: str) -> None:
+@dataclass(frozen=True)
+class Refusal:
+    """Why an object was refused: a line for people and the rule's stable identifier, if any."""
+
+    reason: str
+    code: str | None = None
+
+
+def remember_refusal(home: Home, digest: str, reason: str, code: str | None = None) -> None:
     """Keep that the object with this SHA-256 was refused."""
-    write_atomically(home.refusals / f"{digest}.json", canonical.dumps({"reason": reason[:1000]}))
+    refusal = Refusal(reason[:1000], code)
+    write_atomically(home.refusals / f"{digest}.json", canonical.dumps(asdict(refusal)))
 
 
-def refusals(home: Home) -> dict[str, str]:
+def forget_refusal(home: Home, digest: str) -> None:
+    """Let the object be fetched and judged again."""
+    (home.refusals / f"{digest}.json").unlink(missing_ok=True)
+
+
+def refusals(home: Home) -> dict[str, Refusal]:
     """Return every refused digest with its reason."""
     if not home.refusals.is_dir():
         return {}
-    return {
-        path.stem: canonical.loads(
-            read_bounded(path, _MAX_BYTES, "refusal"), max_bytes=_MAX_BYTES, what="refusal"
-        )["reason"]
-        for path in sorted(home.refusals.glob("*.json"))
-    }
+    return {path.stem: _read(path) for path in sorted(home.refusals.glob("*.json"))}
+
+
+def _read(path: Path) -> Refusal:
+    data = read_bounded(path, _MAX_BYTES, "refusal")
+    value = canonical.loads(data, max_bytes=_MAX_BYTES, what="refusal")
+    return Refusal(value["reason"], value.get("code"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from client_agent.errors import RefusedError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.forgetting import Pending, forget_revoked
-from client_agent.registry.modules import own_modules, place, remove_folder
+from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.refusals import remember_refusal
 from client_agent.registry.revocations import RevocationList, load_revocations
 from client_agent.registry.statements import published_modules
@@ -32,7 +32,11 @@ def apply_revocations(site: Site, progress: Progress = SILENT) -> Pending | None
 def _place_successors(site: Site, revoked: RevocationList, progress: Progress) -> None:
     """Put successors into use that are here, fetched and whole."""
     wanted = {digest for entry in revoked.relayed for digest in entry.successors}
-    wanted = {digest for digest in wanted if not site.home.admitted(digest).exists()}
+    wanted = {
+        digest
+        for digest in wanted
+        if not site.home.admitted(digest).exists() and not site.home.waiting(digest).exists()
+    }
     if not wanted:
         return
     own = {describe_module(folder)[0]: folder for folder in own_modules(site.home).values()}
@@ -49,15 +53,17 @@ def _admit(
     site: Site, publication: Publication, folder: Path, *, copy: bool, progress: Progress
 ) -> None:
     from client_agent.module.admission import check_module
+    from client_agent.steps.admission import settle
 
+    digest = publication.module
     try:
         check_module(folder, publication, site)
+        settle(site, publication, folder, copy=copy, progress=progress)
     except RefusedError as error:
         if not copy:
             remove_folder(folder)
-        remember_refusal(site.home, publication.module, error.message)
-        site.log.append("refused", subject=publication.module, reason=error.message[:300])
-        progress.note(f"successor {publication.module[:12]} refused: {error.message}")
-        return
-    place(folder, site.home.admitted(publication.module), copy=copy)
-    site.log.append("module_admitted", module=publication.module, site=publication.site_id)
+        remove_folder(site.home.appraisal(digest))
+        code = error.refusal_code or error.error_code
+        remember_refusal(site.home, digest, error.message, code)
+        site.log.append("refused", subject=digest, reason=error.message[:300], code=code)
+        progress.note(f"successor {digest[:12]} refused: {error.message}")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from client_agent.errors import NetworkError, RefusedError
-from client_agent.module.admission import check_module
+from client_agent.module.admission import check_module, check_publication
 from client_agent.registry.freshness import (
     Suspicion,
     compare_heads,
@@ -110,7 +110,7 @@ def _take_listing(
             _sort(site, payload, envelope, arrived)
         except FederatedFactoryError as error:
             refuse(site, result.refused, label, error.message)
-            remember_refusal(site.home, label, error.message)
+            remember_refusal(site.home, label, printable(error.message), error.error_code)
     order = find_reordered((item.issuer, item.sequence) for item, _ in arrived.revocations)
     _take_revocations(site, source, arrived.revocations, result, offers)
     _take_heads(site, arrived.heads, result, whole=whole)
@@ -173,12 +173,14 @@ def _fetch_successors(
     for publication in publications:
         digest = publication.module
         here = digest in own or site.home.admitted(digest).exists()
+        here = here or site.home.waiting(digest).exists()
         if digest not in revocation.successors or here or digest in refused or not offers(digest):
             continue
         try:
+            check_publication(publication, site, load_revocations(site.home, site.trust))
             fetch_module(site, source, publication)
         except RefusedError as error:
-            refuse_module(site, result.refused, digest, error.message)
+            refuse_module(site, result.refused, digest, error)
         except NetworkError as error:
             if error.transient:
                 raise
@@ -236,15 +238,26 @@ def _take_heads(
         result.suspicions += find_rolled_back(listed, held, site.site_id)
 
 
-def refuse(site: Site, refused: dict[str, str], subject: str, reason: str) -> None:
+def refuse(
+    site: Site, refused: dict[str, str], subject: str, reason: str, code: str | None = None
+) -> None:
     """Note a refusal in a result and in the record."""
+    reason = printable(reason)
     if refused.get(subject) != reason:
-        site.log.append("refused", subject=subject, reason=reason[:300])
+        details = {"code": code} if code else {}
+        site.log.append("refused", subject=subject, reason=reason[:300], **details)
     refused[subject] = reason
 
 
-def refuse_module(site: Site, refused: dict[str, str], digest: str, reason: str) -> None:
-    """Delete and remember a module that broke a rule."""
-    remove_folder(site.home.incoming(digest))
-    remember_refusal(site.home, digest, reason)
-    refuse(site, refused, digest, reason)
+def refuse_module(site: Site, refused: dict[str, str], digest: str, error: RefusedError) -> None:
+    """Delete a module that broke a rule, with all that came from it; remember why."""
+    for folder in (site.home.incoming, site.home.waiting, site.home.appraisal):
+        remove_folder(folder(digest))
+    code = error.refusal_code or error.error_code
+    remember_refusal(site.home, digest, printable(error.message), code)
+    refuse(site, refused, digest, error.message, code)
+
+
+def printable(text: str) -> str:
+    """Return text without what could act on a terminal: it may quote a stranger's file."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -9,7 +9,7 @@ from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
 from client_agent.module.admission import check_publication
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.forgetting import Pending
-from client_agent.registry.modules import own_modules, place
+from client_agent.registry.modules import own_modules, waiting_modules
 from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import RevocationList, load_revocations
 from client_agent.registry.statements import published_modules
@@ -17,6 +17,7 @@ from client_agent.relay.connection import open_relay
 from client_agent.relay.pace import shown
 from client_agent.sandbox.layers import note_missing
 from client_agent.site import Site
+from client_agent.steps.admission import settle
 from client_agent.steps.apply import apply_revocations
 from client_agent.steps.heads import share_heads
 from client_agent.steps.intake import fetch_module, refuse, refuse_module, take_statements
@@ -38,6 +39,7 @@ class Received:
 
     Attributes:
         admitted: digests of modules admitted now.
+        waiting: digests of modules that came now and wait for the admin's decision.
         refused: digest (or a part of a statement's hash) to the reason.
         revocations: number of revocations that came in.
         pending: unlearning that has to be finished by synthesise and fit, if any.
@@ -46,6 +48,7 @@ class Received:
     """
 
     admitted: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     revocations: int = 0
     pending: Pending | None = None
@@ -55,6 +58,7 @@ class Received:
     def add(self, other: "Received") -> None:
         """Take in what a later pass did."""
         self.admitted += other.admitted
+        self.waiting += other.waiting
         self.refused |= other.refused
         self.revocations += other.revocations
         self.pending = other.pending
@@ -90,14 +94,18 @@ def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT
                     raise
                 progress.note(f"{error.message}; trying again")
             here, needed = wait.here(site), wait.needed(site)
-            task.update(len(here), f"{len(here)} of {needed}: {', '.join(sorted(here))}")
+            undecided = len(waiting_modules(site.home))
+            remark = f"; {undecided} modules wait for a decision" if undecided else ""
+            task.update(len(here), f"{len(here)} of {needed}: {', '.join(sorted(here))}{remark}")
             if len(here) >= needed:
                 return result
             if wait.overdue:
                 raise WaitTimeoutError(
                     f"{len(here)} of {needed} {wait.what} are here after "
-                    f"{format_duration(wait.timeout_seconds or 0)}",
-                    hint="what came is kept; run the same command again to go on waiting",
+                    f"{format_duration(wait.timeout_seconds or 0)}{remark}",
+                    hint="decide with ff-agent admit, then run the same command again"
+                    if undecided
+                    else "what came is kept; run the same command again to go on waiting",
                 )
             time.sleep(POLL_SECONDS)
 
@@ -155,13 +163,13 @@ def take_from(
     carried = source.bytes_sent + source.bytes_received
     try:
         _take_statements(site, source, result, progress, whole=whole, offers=offers)
-        before = len(result.admitted)
+        before = len(result.admitted) + len(result.waiting)
         revoked = load_revocations(site.home, site.trust)
         for publication in _wanted(site, revoked):
             if offers(publication.module):
                 _take_module(site, source, publication, revoked, result, progress)
         note_missing(progress)
-        if len(result.admitted) > before:
+        if len(result.admitted) + len(result.waiting) > before:
             # What was revoked while it was being downloaded must not stay.
             _take_statements(site, source, result, progress, whole=False, offers=offers)
     finally:
@@ -204,6 +212,7 @@ def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
         if publication.module not in refused
         and publication.module not in own
         and not site.home.admitted(publication.module).exists()
+        and not site.home.waiting(publication.module).exists()
         and revoked.covering(publication.module, publication.site_id) is None
         and all(revoked.covering(old, publication.site_id) for old in publication.supersedes)
     ]
@@ -224,8 +233,9 @@ def _take_module(
         label = f"{publication.class_name} from {publication.site_id}"
         with progress.task(f"receiving {label}", total) as task:
             fetch_module(site, source, publication, shown(task))
+        settled = settle(site, publication, site.home.incoming(digest), progress=progress)
     except RefusedError as error:
-        refuse_module(site, result.refused, digest, error.message)
+        refuse_module(site, result.refused, digest, error)
         return
     except NetworkError as error:
         if error.transient:
@@ -233,6 +243,4 @@ def _take_module(
         # The coordinator's copy is damaged: the others may be whole, and it may be mended.
         refuse(site, result.refused, digest, error.message)
         return
-    place(site.home.incoming(digest), site.home.admitted(digest), copy=False)
-    result.admitted.append(digest)
-    site.log.append("module_admitted", module=digest, site=publication.site_id)
+    (result.admitted if settled == "admitted" else result.waiting).append(digest)

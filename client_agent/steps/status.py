@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from client_agent.audit.figures import JudgedFigure, judge
+from client_agent.comparison.appraise import read_comparison
 from client_agent.errors import RefusedError, UsageError
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
@@ -13,7 +14,12 @@ from client_agent.policy.release import Objection, objections
 from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.forgetting import read_pending
 from client_agent.registry.heads import load_heads, suspicions
-from client_agent.registry.modules import admitted_modules, own_modules, read_card
+from client_agent.registry.modules import (
+    admitted_modules,
+    own_modules,
+    read_card,
+    waiting_modules,
+)
 from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import published_modules
@@ -51,7 +57,7 @@ def status(site: Site) -> dict[str, Any]:
     """Return the site's state as plain values."""
     revoked = load_revocations(site.home, site.trust)
     record = read_fit_record(site.home)
-    pending = read_pending(site)
+    pending, refused = read_pending(site), refusals(site.home)
     store = ShardStore(site.home.shards, site.spec, site.trust.federation_id)
     plan = plan_dataset(admitted_modules(site.home), site.spec)
     used = {portion.module.digest: portion.count for portion in plan}
@@ -62,6 +68,7 @@ def status(site: Site) -> dict[str, Any]:
             "site": module.card.site_id,
             "samples": used.get(module.digest, 0),
             "synthesised": store.has(module.digest, used.get(module.digest, 0)),
+            "suspicious": _suspicious(site, module.digest),
         }
         for module in admitted_modules(site.home)
     ]
@@ -88,7 +95,17 @@ def status(site: Site) -> dict[str, Any]:
             for item in published_modules(site)
             if revoked.covering(item.module, item.site_id)
         ],
-        "refused": refusals(site.home),
+        "waiting": [
+            {
+                "digest": module.digest,
+                "class": module.card.class_name,
+                "site": module.card.site_id,
+                "suspicious": _suspicious(site, module.digest),
+            }
+            for module in waiting_modules(site.home)
+        ],
+        "refused": {digest: item.reason for digest, item in refused.items()},
+        "refusal_codes": {digest: item.code for digest, item in refused.items() if item.code},
         "classifier": None
         if record is None
         else {
@@ -110,13 +127,18 @@ def status(site: Site) -> dict[str, Any]:
     }
 
 
+def _suspicious(site: Site, digest: str) -> list[str]:
+    comparison = read_comparison(site, digest)
+    return [] if comparison is None else [flag["code"] for flag in comparison["flags"]]
+
+
 def inspect(site: Site, name: str) -> Inspection:
     """Look closely at a module: its card, its files, and whether every rule holds.
 
     Args:
         site: whose trust root and spec apply.
-        name: a digest (or a unique beginning) of an admitted module, a class in the outbox, or
-            the path of a module folder.
+        name: a digest (or a unique beginning) of an admitted or waiting module, a class in the
+            outbox, or the path of a module folder.
 
     Raises:
         UsageError: no such module. MalformedError: not a module folder.
@@ -150,7 +172,9 @@ def _find(site: Site, name: str) -> Path:
     if name in own:
         return own[name]
     matches = [
-        module.folder for module in admitted_modules(site.home) if module.digest.startswith(name)
+        module.folder
+        for module in (*admitted_modules(site.home), *waiting_modules(site.home))
+        if module.digest.startswith(name)
     ]
     if len(name) >= 8 and len(matches) == 1:
         return matches[0]

@@ -82,7 +82,8 @@ def _take(
             take_from_relay(site, relay, received, progress, first=first)
         finally:
             total.add(received)
-        if received.admitted or received.refused or received.revocations or received.pending:
+        came = received.admitted or received.waiting or received.refused
+        if came or received.revocations or received.pending:
             on_received(received)
 
 

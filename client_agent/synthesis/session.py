@@ -14,15 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from client_agent.errors import RefusedError
+from client_agent.module.output import check_output
 from client_agent.sandbox.limits import Limits, limits_for
 from client_agent.sandbox.process import ModelProcess
 from client_agent.synthesis.noise import noise, noise_key
-from ff_protocol.manifest import MODULE_FILE
 from ff_protocol.spec import FederationSpec
-
-_MIN_SPREAD = 1e-3
-_RANGE_SLACK = 1e-3
 
 
 class ModuleSession:
@@ -122,14 +118,7 @@ def probe_module(model: Path, digest: str, spec: FederationSpec, federation_id: 
         images = session.run_batch(0)
         if len(images) == 1:
             images = np.concatenate([images, session.run_batch(1)])
-    if not np.isfinite(images).all():
-        raise RefusedError(f"{MODULE_FILE}: its images are not finite")
-    if images.min() < -_RANGE_SLACK or images.max() > 1.0 + _RANGE_SLACK:
-        raise RefusedError(f"{MODULE_FILE}: its images leave the range 0 to 1")
-    if float(images.std(axis=(1, 2, 3)).max()) < _MIN_SPREAD:
-        raise RefusedError(f"{MODULE_FILE}: its images are constant")
-    if float(images.std(axis=0).max()) < _MIN_SPREAD:
-        raise RefusedError(f"{MODULE_FILE}: its images are all alike")
+    check_output(images)
 
 
 def reproducibility_class() -> dict[str, Any]:
