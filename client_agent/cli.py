@@ -26,6 +26,8 @@ class _Commands(CommandGroup):
         "verify-unlearning",
         "bundle",
         "status",
+        "renew",
+        "passphrase",
         "doctor",
         "inspect",
         "log",

@@ -18,7 +18,25 @@ from client_agent.synthesis.session import probe_module
 from ff_protocol.card import Card
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.manifest import MODULE_FILE, describe_module
+from ff_protocol.members import MemberList
 from ff_protocol.statements import Publication
+
+
+def check_member(publication: Publication, members: MemberList | None) -> None:
+    """A site that was expelled brings nothing new.
+
+    Args:
+        publication: what a site announces.
+        members: the authority's newest member list; None if there is none here.
+
+    Raises:
+        RefusedError: its site is expelled, and it is not one of the modules that remain.
+    """
+    entry = members and members.refuses(publication.module, publication.site_id)
+    if entry:
+        raise RefusedError(
+            f"{entry.site_id} was expelled on {entry.expelled_at}, and this is published since"
+        )
 
 
 def check_publication(publication: Publication, site: Site, revoked: RevocationList) -> None:

@@ -1,5 +1,7 @@
 """Objects that were refused, with the reason, so that they are not fetched again at every call."""
 
+from collections.abc import Iterable
+
 from client_agent.home import Home
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, write_atomically
@@ -22,3 +24,9 @@ def refusals(home: Home) -> dict[str, str]:
         )["reason"]
         for path in sorted(home.refusals.glob("*.json"))
     }
+
+
+def forget_refusals(home: Home, digests: Iterable[str]) -> None:
+    """Have these objects judged anew: what stood against them does not any more."""
+    for digest in digests:
+        (home.refusals / f"{digest}.json").unlink(missing_ok=True)

@@ -9,11 +9,13 @@ from pathlib import Path
 from client_agent.errors import RefusedError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.forgetting import Pending, forget_revoked
+from client_agent.registry.members import load_members
 from client_agent.registry.modules import own_modules, place, remove_folder
 from client_agent.registry.refusals import remember_refusal
 from client_agent.registry.revocations import RevocationList, load_revocations
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
+from ff_protocol.clock import utc_now
 from ff_protocol.manifest import ALL_FILES, describe_module
 from ff_protocol.statements import Publication
 
@@ -48,9 +50,10 @@ def _place_successors(site: Site, revoked: RevocationList, progress: Progress) -
 def _admit(
     site: Site, publication: Publication, folder: Path, *, copy: bool, progress: Progress
 ) -> None:
-    from client_agent.module.admission import check_module
+    from client_agent.module.admission import check_member, check_module
 
     try:
+        check_member(publication, load_members(site, utc_now()))
         check_module(folder, publication, site)
     except RefusedError as error:
         if not copy:

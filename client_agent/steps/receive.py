@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
-from client_agent.module.admission import check_publication
+from client_agent.module.admission import check_member, check_publication
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.forgetting import Pending
+from client_agent.registry.members import load_members
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import RevocationList, load_revocations
@@ -19,8 +20,10 @@ from client_agent.site import Site
 from client_agent.steps.apply import apply_revocations
 from client_agent.steps.heads import share_heads
 from client_agent.steps.intake import fetch_module, refuse, refuse_module, take_statements
+from client_agent.steps.renew import renew_if_due
 from client_agent.steps.source import Source
 from client_agent.steps.waiting import WaitFor
+from ff_protocol.clock import utc_now
 from ff_protocol.durations import format_duration
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import Publication
@@ -42,6 +45,7 @@ class Received:
         pending: unlearning that has to be finished by synthesise and fit, if any.
         bytes_on_wire: payload in both directions.
         warnings: what does not fit: statements withheld, rolled back or out of order.
+        notes: what the authority says: sites expelled, a new root; and certificates renewed.
     """
 
     admitted: list[str] = field(default_factory=list)
@@ -50,6 +54,7 @@ class Received:
     pending: Pending | None = None
     bytes_on_wire: int = 0
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, other: "Received") -> None:
         """Take in what a later pass did."""
@@ -59,6 +64,7 @@ class Received:
         self.pending = other.pending
         self.bytes_on_wire += other.bytes_on_wire
         self.warnings += [text for text in other.warnings if text not in self.warnings]
+        self.notes += [text for text in other.notes if text not in self.notes]
 
 
 def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT) -> Received:
@@ -121,6 +127,9 @@ def take_from_relay(
         first: the first pass of a command: heads are compared with all that were seen before.
     """
     before = len(result.admitted)
+    if first:
+        names = renew_if_due(site, relay, progress)
+        result.notes += [f"{name} certificate renewed" for name in names]
     take_from(site, relay, result, progress, whole=first)
     if first or len(result.admitted) > before:
         carried = relay.bytes_sent + relay.bytes_received
@@ -182,6 +191,9 @@ def _take_statements(
         result.pending = apply_revocations(site, progress) or result.pending
     result.revocations += intake.revocations
     result.refused.update(intake.refused)
+    for text in intake.notes:
+        result.notes.append(text)
+        progress.note(text)
     for suspicion in intake.suspicions:
         if suspicion.text not in result.warnings:
             result.warnings.append(suspicion.text)
@@ -217,6 +229,7 @@ def _take_module(
 ) -> None:
     digest = publication.module
     try:
+        check_member(publication, load_members(site, utc_now()))
         check_publication(publication, site, revoked)
         total = sum(entry.size for entry in publication.files.values())
         label = f"{publication.class_name} from {publication.site_id}"

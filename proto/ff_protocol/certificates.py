@@ -147,7 +147,9 @@ def make_root(name: str, now: dt.datetime, *, begins: dt.datetime | None = None)
 def make_issuing(root: Credential, name: str, now: dt.datetime) -> Credential:
     """Make the CA that signs leaves, under `root`."""
     key = make_key()
-    return Credential(key, (certify_issuing(root, key.public_key(), _name(f"{name} issuing"), now),))
+    return Credential(
+        key, (certify_issuing(root, key.public_key(), _name(f"{name} issuing"), now),)
+    )
 
 
 def certify_issuing(

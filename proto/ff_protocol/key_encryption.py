@@ -1,4 +1,4 @@
-"""Private keys under a passphrase: PKCS#8 with PBES2, scrypt and AES-256-CBC (RFC 5958, 8018, 7914).
+"""Private keys under a passphrase: PKCS#8, PBES2, scrypt, AES-256-CBC (RFC 5958, 8018, 7914).
 
 The cryptography package reads this form but writes PBKDF2 with 2,048 rounds only, which a graphics
 card tries by the million: hence the few lines of DER here. `openssl pkey -in FILE` reads it too.
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from ff_protocol.errors import ExitCode, FederatedFactoryError
+from ff_protocol.errors import PassphraseError
 
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 5
 """16 MiB and about a quarter of a second a guess; openssl's own limit on memory is twice that."""
@@ -23,13 +23,6 @@ _SCRYPT = bytes.fromhex("2b06010401da47040b")
 _AES_256_CBC = bytes.fromhex("60864801650304012a")
 _BEGIN, _END = b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"-----END ENCRYPTED PRIVATE KEY-----"
 _INTEGER, _OCTETS, _OBJECT, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
-
-
-class PassphraseError(FederatedFactoryError):
-    """The passphrase of the private keys is missing or wrong."""
-
-    exit_code = ExitCode.IDENTITY
-    error_code = "passphrase"
 
 
 def is_encrypted(pem: bytes) -> bool:

@@ -1,13 +1,13 @@
 """Who is expelled, as the authority tells the sites: a numbered list that expires.
 
-    members    authority -> all     "at this time these sites are expelled, and of their modules only
-                                     these remain"
+    members    authority -> all     "at this time these sites are expelled, and these modules of
+                                     theirs remain"
 
 The relay refuses an expelled site by itself; this statement makes the other sites refuse what the
-expelled one publishes afterwards, whoever relays it. It names the modules that were there before, so
-that every site decides alike and no clock or claim of the expelled site matters. It expires, as
-TUF's timestamp role does, so that withholding it cannot last unnoticed, and names the version of the
-federation's roots (ff_protocol.roots) for the same reason. No I/O here.
+expelled one publishes afterwards, whoever relays it. It names the modules that were there before,
+so that every site decides alike and no clock or claim of the expelled site matters. It expires, as
+TUF's timestamp role does, so that withholding it cannot last unnoticed, and names the version of
+the federation's roots (ff_protocol.roots) for the same reason. No I/O here.
 """
 
 import datetime as dt

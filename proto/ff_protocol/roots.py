@@ -1,14 +1,14 @@
-"""Changing a federation's root: numbered statements, signed by the old root's key and the new one's.
+"""Changing a federation's root: numbered statements, signed by the old root's key and the new's.
 
     trust      root keys -> all     "from version N on, these roots stand for the federation"
 
 The rules are those of TUF's root role (theupdateframework.io, section 5.3): version N + 1 is signed
-by the newest root of version N and by its own newest root, versions are taken one after another, and
-none is taken back. A change takes two: the first names the root and its successor (both hold), the
-second the successor alone. The issuing key stays and is certified by each root, so that every
+by the newest root of version N and by its own newest root, versions are taken one after another,
+and none is taken back. A change takes two: the first names the root and its successor (both hold),
+the second the successor alone. The issuing key stays and is certified by each root, so that every
 certificate, module and statement of before holds under the new root too; the federation's id, which
-was derived from its first root, stays as well. Version 1 is the root that a site joined with, and
-has no statement. No I/O here.
+was derived from its first root, stays as well. Version 1 is the first root and has no statement.
+No I/O here.
 
 Root keys sign nothing else but certificates, so these envelopes carry no certificate chain.
 """
@@ -107,6 +107,15 @@ def is_trust_statement(envelope: bytes) -> bool:
     return isinstance(value, dict) and value.get("predicateType") == TRUST
 
 
+def stated_version(envelope: bytes) -> int:
+    """Return the version that a statement of one's own disk states; proves nothing.
+
+    Raises:
+        MalformedError: not such a statement.
+    """
+    return _read(_open(envelope)[0]).version
+
+
 def follow(
     envelope: bytes, trust: TrustRoot, version: int, *, at: dt.datetime
 ) -> TrustStatement | None:
@@ -200,7 +209,9 @@ def _check_signature(payload: bytes, signatures: dict[str, bytes], root: x509.Ce
             ec.ECDSA(hashes.SHA256()),
         )
     except InvalidSignature as error:
-        raise UntrustedError("a root's signature under the change of roots does not hold") from error
+        raise UntrustedError(
+            "a root's signature under the change of roots does not hold"
+        ) from error
 
 
 def _open(envelope: bytes) -> tuple[bytes, dict[str, bytes]]:

@@ -1,13 +1,15 @@
 """Who may speak: certificate rules without any I/O.
 
-A leaf is trusted for one purpose if its chain ends at the federation's root (while roots change, at
-one of two: ff_protocol.roots), every certificate is within its dates, its only extended key usage is that purpose, and its only URI SAN names a party
-of this federation. (The stock model verifier checks neither dates nor purpose nor identity.)
+A leaf is trusted for one purpose if its chain ends at the federation's root (at one of two while
+the root changes: ff_protocol.roots), every certificate is within its dates, its only extended key
+usage is that purpose, and its only URI SAN names a party of this federation. (The stock model
+verifier checks neither dates nor purpose nor identity.)
 """
 
 import datetime as dt
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import verification
 
 from ff_protocol.certificates import Purpose, chain_from_pem, chain_to_pem, root_fingerprint
@@ -133,6 +135,15 @@ def parse_trust(pem: bytes, federation_id: str) -> TrustRoot:
     return TrustRoot(
         roots[0], federation_id, successor=roots[1] if roots[1:] else None, issuing=issuing
     )
+
+
+def directly_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Say whether `issuer` signed `certificate`."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def leaf_identity(leaf: x509.Certificate, purpose: Purpose) -> Identity:

@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from coordinator.addresses import check_endpoint, split_endpoint
-from coordinator.authority import RENEW_BEFORE, renew_server_certificate
+from coordinator.authority import renew_server_certificate
 from coordinator.cli import main
 from coordinator.errors import UsageError
 from coordinator.home import CoordinatorHome
+from ff_protocol.certificates import RENEW_BEFORE
 from ff_protocol.clock import utc_now
 from ff_protocol.invitation import parse_invitation
 from ff_protocol.names import Role
