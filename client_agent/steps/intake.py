@@ -124,7 +124,8 @@ def _take_listing(
             _sort(site, payload, envelope, arrived, result)
         except FederatedFactoryError as error:
             refuse(site, result.refused, label, error.message)
-            remember_refusal(site.home, label, error.message)
+            if not is_trust_statement(envelope):  # the change before it may still come
+                remember_refusal(site.home, label, error.message)
     order = find_reordered((item.issuer, item.sequence) for item, _ in arrived.revocations)
     _take_revocations(site, source, arrived.revocations, result, offers)
     _take_heads(site, arrived.heads, result, whole=whole)
