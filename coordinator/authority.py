@@ -106,7 +106,14 @@ def ensure_spec(home: CoordinatorHome, store: Store) -> None:
 
 
 def renew_server_certificate(home: CoordinatorHome, now: dt.datetime) -> Credential:
-    """Return the server's credential, renewed under the same key if its end is near."""
+    """Return the server's credential, renewed under the same key if its end is near.
+
+    If key and certificate are both gone, new ones are made: for a key that was stolen.
+    """
+    if not home.key("server").exists() and not home.certificate("server").exists():
+        made = _server(home.credential("issuing"), home.settings(), now)
+        home.write_credential("server", made)
+        return made
     credential = home.credential("server")
     if not renewal_due(credential.leaf, now):
         return credential
