@@ -49,7 +49,7 @@ def take_members(
         at: the present time.
 
     Raises:
-        MalformedError: wrong form, or not the authority's.
+        MalformedError, UntrustedError: wrong form, or not the authority's.
     """
     members = read_members(payload, at=at)
     held = load_members(site, at)

@@ -18,9 +18,9 @@ from typing import Any
 from ff_protocol import intoto
 from ff_protocol.clock import parse_timestamp, timestamp
 from ff_protocol.dsse import VerifiedPayload
-from ff_protocol.errors import MalformedError
+from ff_protocol.errors import MalformedError, UntrustedError
 from ff_protocol.heads import CLOCK_SKEW, MAX_VALIDITY
-from ff_protocol.names import check_site_id
+from ff_protocol.names import Role, check_site_id
 from ff_protocol.roots import FIRST_VERSION, MAX_VERSIONS
 
 MEMBERS = intoto.PREFIX + "members:v1"
@@ -105,7 +105,7 @@ def build_members(members: MemberList) -> Any:
 
 
 def read_members(payload: VerifiedPayload, *, at: dt.datetime | None) -> MemberList:
-    """Read a member list whose signer is the authority.
+    """Read a member list.
 
     Args:
         payload: what `dsse.verify` returned for the authority.
@@ -113,8 +113,11 @@ def read_members(payload: VerifiedPayload, *, at: dt.datetime | None) -> MemberL
 
     Raises:
         MalformedError: wrong form, or dates that cannot be.
+        UntrustedError: the authority did not sign it.
     """
     predicate = intoto.predicate_of(payload, MEMBERS, _KEYS)
+    if payload.signer.role != Role.AUTHORITY:
+        raise UntrustedError(f"{payload.signer.site_id} cannot sign the member list")
     issued, expires = _moment(predicate, "issued_at"), _moment(predicate, "expires_at")
     if not dt.timedelta(0) < expires - issued <= MAX_VALIDITY:
         raise MalformedError(f"a member list is valid for at most {MAX_VALIDITY.days} days")

@@ -304,3 +304,27 @@ def test_the_root_changes_and_nobody_joins_again(federation, tmp_path):
     assert fresh.trust.certificate != first.certificate
     assert renew(late, everything=True).renewed == ("tls", "signing")
     assert federation.trust.pem == open_site(late.home).trust.pem
+
+
+# Last, since it changes the keys of the home that all share
+
+
+def test_a_coordinator_serves_from_encrypted_keys(federation, site, tmp_path):
+    phrase = tmp_path / "phrase"
+    phrase.write_text("correct horse battery")
+    done = operate(federation, "passphrase", "--set", "--new-passphrase-file", phrase)
+    assert done["keys"] == 3
+    keys = list(federation.home.root.rglob("*.key"))
+    assert all(b"ENCRYPTED" in key.read_bytes() for key in keys)
+    refused = ff_coordinator(
+        "serve", "--home", str(federation.home.root), "--listen", "127.0.0.1:0"
+    )
+    assert (refused["exit_code"], refused["error_code"]) == (5, "passphrase")
+    server = federation.start(arguments=("--passphrase-file", str(phrase)))
+    with connect(server.endpoint, None, site.trust, site.credential("tls")) as client:
+        client.get_federation()
+        assert client.renew(make_request(make_key(), site.site_id), b"").tls_chain
+    assert b"PRIVATE" not in b"".join(
+        path.read_bytes() for path in federation.home.store_folder.rglob("*") if path.is_file()
+    )
+    assert server.stop() == 0

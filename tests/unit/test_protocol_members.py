@@ -51,7 +51,7 @@ def test_it_refuses_what_came_after_and_keeps_what_was_there():
 
 
 def test_only_the_authority_signs_it(parties):
-    with pytest.raises(UntrustedError, match="role"):
+    with pytest.raises(UntrustedError, match="role authority"):
         read(parties, LIST, signer=parties[2])
 
 
@@ -81,3 +81,12 @@ def test_it_ends_and_does_not_come_from_the_future(parties):
 def test_what_breaks_the_form_is_refused(parties, change):
     with pytest.raises(MalformedError):
         read(parties, replace(LIST, **change))
+
+
+def test_a_site_that_may_sign_other_statements_cannot_sign_this_one(parties):
+    trust, _, site = parties
+    payload = dsse.verify(
+        dsse.sign(build_members(LIST), site), trust, (Role.SITE, Role.AUTHORITY), at=NOW
+    )
+    with pytest.raises(UntrustedError, match="hospital-1 cannot sign the member list"):
+        read_members(payload, at=NOW)
