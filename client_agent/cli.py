@@ -31,6 +31,8 @@ class _Commands(CommandGroup):
         "verify-unlearning",
         "bundle",
         "status",
+        "renew",
+        "passphrase",
         "doctor",
         "inspect",
         "log",

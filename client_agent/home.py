@@ -3,9 +3,9 @@
 site.yaml               who this site is, which federation, which coordinator
 config.yaml             optional: defaults for the commands' options
 policy.yaml             optional: what this site demands of modules that leave and that enter
-federation-ca.pem       the federation's root certificate: the only trust anchor
+federation-ca.pem       the federation's root certificate, the only trust anchor
 spec.dsse               the federation spec, signed by the authority
-keys/                   private keys, 0600; made here, never sent
+keys/                   private keys, 0600, encrypted if wished; made here, never sent
 certificates/           tls.pem, signing.pem; unlearning/ holds unlearning certificates
 training/<class>/       checkpoints of unfinished training
 outbox/<class>/         this site's own modules
@@ -14,7 +14,7 @@ waiting/<digest>/       modules that broke no rule and wait for the admin's deci
 admitted/<digest>/      modules that this site uses, its own included
 appraisals/<digest>/    a module's first samples, and how they compare with other modules'
 trust.json              sites whose modules are admitted without asking (`ff-agent trust`)
-statements/             publications, revocations and heads as received
+statements/             publications, revocations, heads, members and roots as received
 training-images/        which images went into which own module; never leaves the site
 learning-curves/        losses of each own module while it was trained, by digest
 generators/             the network behind each own module, for auditing it again
@@ -27,23 +27,30 @@ log.jsonl               the append-only record
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from ff_protocol.passphrase import Passphrase
 
 DEFAULT_HOME = Path("~/.federated-factory")
 
 
 @dataclass(frozen=True)
 class Home:
-    """The layout of one site's home, rooted at `root`."""
+    """The layout of one site's home, rooted at `root`.
+
+    Attributes:
+        passphrase: where that of the private keys comes from, if they are encrypted.
+    """
 
     root: Path
+    passphrase: Passphrase = field(default_factory=Passphrase, compare=False, repr=False)
 
     @classmethod
-    def locate(cls, given: Path | None) -> "Home":
+    def locate(cls, given: Path | None, passphrase_file: Path | None = None) -> "Home":
         """Take `--home`, else the environment variable FF_HOME, else `~/.federated-factory`."""
         chosen = given or Path(os.environ.get("FF_HOME") or DEFAULT_HOME)
-        return cls(chosen.expanduser().absolute())
+        return cls(chosen.expanduser().absolute(), Passphrase(passphrase_file))
 
     @property
     def site_file(self) -> Path:
@@ -127,6 +134,16 @@ class Home:
     def local_revocations(self) -> Path:
         """Revocations that this site's admin issued for this site alone."""
         return self.root / "statements" / "local-revocations"
+
+    @property
+    def trust_statements(self) -> Path:
+        """Changes of the federation's root as followed here, `<version>.dsse`."""
+        return self.root / "statements" / "roots"
+
+    @property
+    def members(self) -> Path:
+        """The newest member list of the authority."""
+        return self.root / "statements" / "members.dsse"
 
     @property
     def heads(self) -> Path:

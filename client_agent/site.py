@@ -14,11 +14,12 @@ from typing import Literal
 import yaml
 from pydantic import Field
 
+from client_agent.credentials import load_credential
 from client_agent.errors import IdentityError, NotReadyError, UsageError
 from client_agent.home import Home
 from client_agent.registry.log import Log
 from ff_protocol import dsse, statements
-from ff_protocol.certificates import Credential, chain_from_pem, key_from_pem
+from ff_protocol.certificates import Credential
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError, MalformedError
 from ff_protocol.files import read_bounded, storage_error, write_atomically
@@ -26,7 +27,7 @@ from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_SPEC_BYTES
 from ff_protocol.names import Role
 from ff_protocol.schema import Strict, load_yaml, parse
 from ff_protocol.spec import FederationSpec
-from ff_protocol.trust import TrustRoot
+from ff_protocol.trust import TrustRoot, parse_trust
 
 
 class SiteFile(Strict):
@@ -37,6 +38,7 @@ class SiteFile(Strict):
         server_name: the name that the coordinator's certificate must carry; None: the host dialled.
         proxy: `http://[USER:PASSWORD@]HOST:PORT` to pass; None connects straight.
         patience_seconds: a transfer fails after so many seconds without progress.
+        roots_version: version of the federation's roots with which this site joined.
     """
 
     version: Literal[1] = 1
@@ -47,6 +49,7 @@ class SiteFile(Strict):
     server_name: str | None = None
     proxy: str | None = Field(default=None, max_length=500)
     patience_seconds: float = Field(default=120, ge=1, le=86_400)
+    roots_version: int = Field(default=1, ge=1)
 
     def write(self, path: Path) -> None:
         """Write as YAML."""
@@ -80,15 +83,9 @@ class Site:
 
         Raises:
             NotReadyError: the files are missing.
+            PassphraseError: the key is encrypted and the passphrase is missing or wrong.
         """
-        try:
-            key = read_bounded(self.home.key(name), MAX_CERTIFICATE_BYTES, "key")
-            chain = read_bounded(self.home.certificate(name), 4 * MAX_CERTIFICATE_BYTES, "chain")
-        except FileNotFoundError as error:
-            raise NotReadyError(
-                f"{error.filename} is missing", hint="run: ff-agent join INVITATION"
-            ) from error
-        return Credential(key_from_pem(key), chain_from_pem(chain))
+        return load_credential(self.home, name)
 
     @contextlib.contextmanager
     def exclusive(self, *, wait: bool = False) -> Iterator[None]:
@@ -130,10 +127,8 @@ def open_site(home: Home) -> Site:
     try:
         text = read_bounded(home.site_file, MAX_SPEC_BYTES, "site.yaml").decode("utf-8")
         identity = parse(SiteFile, load_yaml(text, "site.yaml"), "site.yaml")
-        (root,) = chain_from_pem(
-            read_bounded(home.root_certificate, MAX_CERTIFICATE_BYTES, "root certificate")
-        )
-        trust = TrustRoot(root, identity.federation_id)
+        root = read_bounded(home.root_certificate, MAX_CERTIFICATE_BYTES, "root certificate")
+        trust = parse_trust(root, identity.federation_id)
         envelope = read_bounded(home.spec_envelope, MAX_SPEC_BYTES, "spec")
     except (OSError, ValueError, MalformedError) as error:
         raise IdentityError(

@@ -11,8 +11,11 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from coordinator.errors import UsageError
 from coordinator.home import CoordinatorHome, Settings
+from coordinator.root_folder import RootFolder, write_root
 from coordinator.store import SPEC_KEY, Store, open_store
 from ff_protocol import dsse, statements
 from ff_protocol.certificates import (
@@ -25,6 +28,7 @@ from ff_protocol.certificates import (
     make_issuing,
     make_key,
     make_root,
+    renewal_due,
     root_fingerprint,
 )
 from ff_protocol.clock import timestamp
@@ -35,8 +39,6 @@ from ff_protocol.spec import FederationSpec
 from ff_protocol.trust import TrustRoot
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-RENEW_BEFORE = dt.timedelta(days=30)
-"""A server certificate with less than this left is renewed when the server starts."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def found(
     hosts: tuple[str, ...] = (),
     endpoint: str | None = None,
     store: str | None = None,
+    offline_root: Path | None = None,
     now: dt.datetime,
 ) -> Founded:
     """Make a federation; safe to repeat.
@@ -68,6 +71,7 @@ def found(
         hosts: names and addresses at which sites reach the server, besides the local ones.
         endpoint: default address for invitations.
         store: URL of the object store, None for a folder in the home.
+        offline_root: folder for the root's key, which is then never in the home.
         now: start of validity.
 
     Raises:
@@ -84,7 +88,9 @@ def found(
     settings = Settings(
         federation_id=federation_id, name=name, hosts=hosts, endpoint=endpoint, store=store
     )
-    _build(home, root, settings, spec, now)
+    if offline_root is not None:
+        write_root(RootFolder(offline_root, home.passphrase), root)
+    _build(home, root, settings, spec, now, keep_root=offline_root is None)
     ensure_spec(home, open_store(home))
     return Founded(federation_id, name, root_fingerprint(root.leaf), already=False)
 
@@ -100,14 +106,33 @@ def ensure_spec(home: CoordinatorHome, store: Store) -> None:
 
 
 def renew_server_certificate(home: CoordinatorHome, now: dt.datetime) -> Credential:
-    """Return the server's credential, renewed under the same key if its end is near."""
+    """Return the server's credential, renewed under the same key if its end is near.
+
+    If key and certificate are both gone, new ones are made: for a key that was stolen.
+    """
+    if not home.key("server").exists() and not home.certificate("server").exists():
+        made = _server(home.credential("issuing"), home.settings(), now)
+        home.write_credential("server", made)
+        return made
     credential = home.credential("server")
-    if credential.leaf.not_valid_after_utc - now > RENEW_BEFORE:
+    if not renewal_due(credential.leaf, now):
         return credential
     settings = home.settings()
     renewed = _server(home.credential("issuing"), settings, now, credential)
     home.write_credential("server", renewed)
     return renewed
+
+
+def renew_authority_certificate(home: CoordinatorHome, now: dt.datetime) -> None:
+    """Renew the certificate that the authority signs statements with, under the same key.
+
+    A home without that key is left as it is: it relays only.
+    """
+    if not home.key("signing").exists() or not renewal_due(home.chain("signing")[0], now):
+        return
+    key = home.credential("signing").key
+    renewed = _authority(home.credential("issuing"), home.settings(), now, key)
+    home.write_credential("signing", renewed)
 
 
 def _build(
@@ -116,13 +141,15 @@ def _build(
     settings: Settings,
     spec: FederationSpec,
     now: dt.datetime,
+    *,
+    keep_root: bool,
 ) -> None:
     destination = home.root.absolute()
     temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(6)}.part")
     try:
-        building = CoordinatorHome(temporary)
+        building = CoordinatorHome(temporary, home.passphrase)
         building.make_folders()
-        _fill(building, root, settings, spec, now)
+        _fill(building, root, settings, spec, now, keep_root=keep_root)
         try:
             temporary.rename(destination)
             sync_folder(destination.parent)
@@ -138,21 +165,13 @@ def _fill(
     settings: Settings,
     spec: FederationSpec,
     now: dt.datetime,
+    *,
+    keep_root: bool,
 ) -> None:
     issuing = make_issuing(root, settings.name, now)
-    key = make_key()
-    authority = Credential(
-        key,
-        issue_leaf(
-            issuing,
-            key.public_key(),
-            Identity(settings.federation_id, Role.AUTHORITY),
-            Purpose.SIGNING,
-            now=now,
-            lifetime=SIGNING_LIFETIME,
-        ),
-    )
-    home.write_credential("root", root)
+    authority = _authority(issuing, settings, now, make_key())
+    if keep_root:
+        home.write_credential("root", root)
     home.write_credential("issuing", issuing)
     home.write_credential("signing", authority)
     home.write_credential("server", _server(issuing, settings, now))
@@ -160,6 +179,20 @@ def _fill(
     statement = statements.build_spec(spec, settings.federation_id, settings.name, timestamp(now))
     write_atomically(home.spec_envelope, dsse.sign(statement, authority))
     home.write_settings(settings)
+
+
+def _authority(
+    issuing: Credential, settings: Settings, now: dt.datetime, key: ec.EllipticCurvePrivateKey
+) -> Credential:
+    chain = issue_leaf(
+        issuing,
+        key.public_key(),
+        Identity(settings.federation_id, Role.AUTHORITY),
+        Purpose.SIGNING,
+        now=now,
+        lifetime=SIGNING_LIFETIME,
+    )
+    return Credential(key, chain)
 
 
 def _server(

@@ -10,7 +10,18 @@ from ff_protocol.command_line import CommandGroup
 
 class _Commands(CommandGroup):
     package = "coordinator.commands"
-    order = ("init", "invite", "serve", "status", "expel", "gc", "doctor")
+    order = (
+        "init",
+        "invite",
+        "approve",
+        "serve",
+        "status",
+        "expel",
+        "rotate-root",
+        "passphrase",
+        "gc",
+        "doctor",
+    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

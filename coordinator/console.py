@@ -66,12 +66,13 @@ def home_command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         @click.pass_context
         def invoke(ctx: click.Context, **options: Any) -> None:
             console = Console(as_json=options.pop("as_json"), quiet=options.pop("quiet"))
-            folder = options.pop("home")
+            folder, passphrase_file = options.pop("home"), options.pop("passphrase_file")
 
             def work() -> ExitCode | None:
                 from coordinator.home import CoordinatorHome
 
-                code: ExitCode | None = function(CoordinatorHome.locate(folder), console, **options)
+                home = CoordinatorHome.locate(folder, passphrase_file)
+                code: ExitCode | None = function(home, console, **options)
                 return code
 
             ctx.exit(execute(work, console))

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordinator.authority import RENEW_BEFORE, ensure_spec
+from coordinator.authority import ensure_spec
 from coordinator.errors import NotReadyError, StoreError
 from coordinator.home import CoordinatorHome
+from coordinator.member_list import newest_list
 from coordinator.store import COLLECTION_KEY, Store, open_store
-from ff_protocol.certificates import Purpose
+from ff_protocol.certificates import Purpose, renewal_due
 from ff_protocol.errors import ExitCode, FederatedFactoryError, UntrustedError
 from ff_protocol.names import Role
 
@@ -60,6 +61,7 @@ def examine(home: CoordinatorHome, now: dt.datetime) -> list[Check]:
             _check("store writes", lambda: _writes(store[0])),
             _check("store clock", lambda: _clock(store[0])),
             _check("federation in the store", lambda: _spec(home, store[0])),
+            _check("member list", lambda: _members(home, store[0], now)),
             _check("garbage collection", lambda: _collection(store[0])),
         ]
     return checks
@@ -98,15 +100,29 @@ def _server_certificate(home: CoordinatorHome, now: dt.datetime) -> str:
     chain, trust = home.credential("server").chain, home.trust()
     trust.verify(chain, Purpose.TLS_SERVER, Role.COORDINATOR, at=now)
     left = chain[0].not_valid_after_utc - now
-    later = "renewed at the next start of serve" if left < RENEW_BEFORE else "renewed in time"
+    later = "renewed by serve within minutes" if renewal_due(chain[0], now) else "renewed in time"
     return f"{left.days} days left, {later}; for {', '.join(home.settings().hosts)}"
 
 
 def _issuing_certificate(home: CoordinatorHome, now: dt.datetime) -> str:
-    left = home.credential("issuing").leaf.not_valid_after_utc - now
+    left = home.credential("issuing").until - now
     if left < dt.timedelta(0):
         raise UntrustedError("the issuing certificate has expired", hint="found a new federation")
-    return f"{left.days} days left"
+    root = home.trust().certificate.not_valid_after_utc - now
+    later = ", renew it with ff-coordinator rotate-root" if left < dt.timedelta(days=1461) else ""
+    return f"{left.days} days left{later}; {root.days} days of the root"
+
+
+def _members(home: CoordinatorHome, store: Store, now: dt.datetime) -> str:
+    held = newest_list(store, home.trust(), now)
+    if held is None:
+        return "none yet: serve signs the first one"
+    if held.expired(now):
+        raise UntrustedError(
+            f"the member list expired on {held.expires_at}: sites are warned",
+            hint="run serve on a home with authority/signing.key: it signs a new one",
+        )
+    return f"number {held.version}, until {held.expires_at}; {len(held.expelled)} expelled"
 
 
 def _open(home: CoordinatorHome, store: list[Store]) -> str:

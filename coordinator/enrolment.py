@@ -1,4 +1,7 @@
-"""Exchanging an invitation for certificates: single use, and repeatable with the same keys."""
+"""Issuing a site's certificates: for an invitation, once; again before they expire; by hand.
+
+An invitation is exchanged for certificates of one pair of keys only, and repeatable with these.
+"""
 
 import datetime as dt
 import hashlib
@@ -16,6 +19,7 @@ from ff_protocol.certificates import (
     TLS_LIFETIME,
     Credential,
     Purpose,
+    chain_from_pem,
     chain_to_pem,
     issue_leaf,
     request_public_key,
@@ -28,7 +32,7 @@ from ff_protocol.names import Identity, Role
 
 @dataclass(frozen=True)
 class Certificates:
-    """A site's two chains, PEM, leaf first."""
+    """A site's two chains, PEM, leaf first; empty where none was asked for."""
 
     tls: bytes
     signing: bytes
@@ -59,22 +63,99 @@ def enrol(
         MalformedError: a request does not hold, or both are for one key.
         InvitationUsedError: it was exchanged for other keys.
     """
-    if max(map(len, requests)) > MAX_CERTIFICATE_BYTES:
-        raise MalformedError(f"a certificate request has at most {MAX_CERTIFICATE_BYTES} bytes")
-    tls_key, signing_key = map(request_public_key, requests)
-    if _digest(tls_key) == _digest(signing_key):
-        raise MalformedError("the two certificate requests must be for different keys")
+    tls_key, signing_key = _two_keys(requests)
     _bind(store, invited, invitation, (tls_key, signing_key), now)
     site = Identity(invited.federation_id, Role.SITE, invited.site_id)
+    return _issue(issuing, site, tls_key, signing_key, now)
+
+
+def renew(
+    issuing: Credential,
+    site: Identity,
+    present: x509.Certificate,
+    requests: tuple[bytes, bytes],
+    now: dt.datetime,
+) -> Certificates:
+    """Issue the next certificates of a member.
+
+    Args:
+        issuing: the issuing CA.
+        site: the member, as its present TLS certificate says.
+        present: that certificate.
+        requests: PKCS#10 requests, PEM, for TLS and for signing; an empty one asks for nothing.
+        now: start of validity.
+
+    Raises:
+        MalformedError: a request does not hold, nothing is asked for, or a key is not a new one.
+    """
+    tls_key, signing_key = (_key(request) if request else None for request in requests)
+    known = [key for key in (tls_key, signing_key, present.public_key()) if key is not None]
+    digests = {_digest(key) for key in known if isinstance(key, ec.EllipticCurvePublicKey)}
+    if len(known) < 2 or len(digests) < len(known):
+        raise MalformedError("a renewal asks for certificates of new keys, each for one purpose")
+    return _issue(issuing, site, tls_key, signing_key, now)
+
+
+def approve(
+    store: Store,
+    issuing: Credential,
+    site: Identity,
+    requests: tuple[bytes, bytes],
+    now: dt.datetime,
+) -> Certificates:
+    """Issue the certificates of a site whose requests the operator has seen to be its own.
+
+    Args:
+        store: gets the enrolment's record.
+        issuing: the issuing CA.
+        site: whom the certificates are for.
+        requests: PKCS#10 requests, PEM, for TLS and for signing.
+        now: start of validity.
+
+    Raises:
+        MalformedError: a request does not hold, or both are for one key.
+    """
+    tls_key, signing_key = _two_keys(requests)
+    issued = _issue(issuing, site, tls_key, signing_key, now)
+    record = {"site": site.site_id, "enrolled_at": timestamp(now)}
+    record |= {"tls_key": _digest(tls_key), "signing_key": _digest(signing_key)}
+    serial = chain_from_pem(issued.tls)[0].serial_number
+    store.put_if_absent(enrolment_key(serial), canonical.dumps(record))
+    return issued
+
+
+def _two_keys(
+    requests: tuple[bytes, bytes],
+) -> tuple[ec.EllipticCurvePublicKey, ec.EllipticCurvePublicKey]:
+    tls_key, signing_key = map(_key, requests)
+    if _digest(tls_key) == _digest(signing_key):
+        raise MalformedError("the two certificate requests must be for different keys")
+    return tls_key, signing_key
+
+
+def _key(request: bytes) -> ec.EllipticCurvePublicKey:
+    if len(request) > MAX_CERTIFICATE_BYTES:
+        raise MalformedError(f"a certificate request has at most {MAX_CERTIFICATE_BYTES} bytes")
+    return request_public_key(request)
+
+
+def _issue(
+    issuing: Credential,
+    site: Identity,
+    tls_key: ec.EllipticCurvePublicKey | None,
+    signing_key: ec.EllipticCurvePublicKey | None,
+    now: dt.datetime,
+) -> Certificates:
+    def chain(
+        key: ec.EllipticCurvePublicKey | None, purpose: Purpose, lifetime: dt.timedelta
+    ) -> bytes:
+        if key is None:
+            return b""
+        return chain_to_pem(issue_leaf(issuing, key, site, purpose, now=now, lifetime=lifetime))
+
     return Certificates(
-        tls=chain_to_pem(
-            issue_leaf(issuing, tls_key, site, Purpose.TLS_CLIENT, now=now, lifetime=TLS_LIFETIME)
-        ),
-        signing=chain_to_pem(
-            issue_leaf(
-                issuing, signing_key, site, Purpose.SIGNING, now=now, lifetime=SIGNING_LIFETIME
-            )
-        ),
+        tls=chain(tls_key, Purpose.TLS_CLIENT, TLS_LIFETIME),
+        signing=chain(signing_key, Purpose.SIGNING, SIGNING_LIFETIME),
     )
 
 

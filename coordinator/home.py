@@ -1,34 +1,31 @@
 """The operator's folder: where each key, certificate and setting lies, and what is secret.
 
-authority/root.key      makes issuing CAs only: may be moved offline after `init`
+authority/root.key      certifies the issuing key only: offline from the start, or moved there
 authority/signing.key   signs the federation spec
 issuing/issuing.key     signs sites' certificates: every replica that enrols sites needs it
 server/tls.key          the server's own
-federation-ca.pem       public: the root certificate
+federation-ca.pem       public: the root certificate (two while it changes)
+authority/roots.dsse    the newest change of root that this home has followed, if any
 coordinator.yaml        settings
 store/                  the object store, unless coordinator.yaml names another
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import yaml
+from cryptography import x509
 from pydantic import Field
 
 from coordinator.errors import NotReadyError
-from ff_protocol.certificates import (
-    Credential,
-    chain_from_pem,
-    chain_to_pem,
-    key_from_pem,
-    key_to_pem,
-)
+from ff_protocol.certificates import Credential, chain_from_pem, chain_to_pem
 from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.limits import KIB, MAX_CERTIFICATE_BYTES
+from ff_protocol.passphrase import Passphrase
 from ff_protocol.schema import Strict, load_yaml, parse
-from ff_protocol.trust import TrustRoot
+from ff_protocol.trust import TrustRoot, parse_trust
 
 _CREDENTIALS = {
     "root": "authority/root",
@@ -58,15 +55,21 @@ class Settings(Strict):
 
 @dataclass(frozen=True)
 class CoordinatorHome:
-    """Paths below one root folder."""
+    """Paths below one root folder.
+
+    Attributes:
+        passphrase: where that of the private keys comes from, if they are encrypted.
+    """
 
     root: Path
+    passphrase: Passphrase = field(default_factory=Passphrase, compare=False, repr=False)
 
     @classmethod
-    def locate(cls, home: Path | None) -> "CoordinatorHome":
+    def locate(cls, home: Path | None, passphrase_file: Path | None = None) -> "CoordinatorHome":
         """Take `home`, else FF_COORDINATOR_HOME, else `~/.federated-factory-coordinator`."""
         named = home or os.environ.get("FF_COORDINATOR_HOME")
-        return cls(Path(named) if named else Path.home() / ".federated-factory-coordinator")
+        folder = Path(named) if named else Path.home() / ".federated-factory-coordinator"
+        return cls(folder, Passphrase(passphrase_file))
 
     @property
     def settings_file(self) -> Path:
@@ -82,6 +85,11 @@ class CoordinatorHome:
     def spec_envelope(self) -> Path:
         """The signed federation spec, as first put into the store."""
         return self.root / "authority" / "spec.dsse"
+
+    @property
+    def roots_envelope(self) -> Path:
+        """The newest change of root that this home has followed."""
+        return self.root / "authority" / "roots.dsse"
 
     @property
     def store_folder(self) -> Path:
@@ -111,8 +119,10 @@ class CoordinatorHome:
                 raise storage_error(error, folder) from error
 
     def write_credential(self, name: CredentialName, credential: Credential) -> None:
-        """Write key (0600) and chain."""
-        write_atomically(self.key(name), key_to_pem(credential.key), mode=0o600)
+        """Write key (0600, encrypted if this home's keys are) and chain."""
+        # The key of the authority is the first that is made: it shows whether they are.
+        path, first = self.key(name), self.key("signing")
+        self.passphrase.write_key(path, credential.key, like=path if path.exists() else first)
         write_atomically(self.certificate(name), chain_to_pem(credential.chain))
 
     def credential(self, name: CredentialName) -> Credential:
@@ -121,10 +131,21 @@ class CoordinatorHome:
         Raises:
             NotReadyError: a file is missing.
             MalformedError: a file is damaged.
+            PassphraseError: the key is encrypted and the passphrase is missing or wrong.
         """
-        key = self._read(self.key(name), MAX_CERTIFICATE_BYTES)
-        chain = self._read(self.certificate(name), 4 * MAX_CERTIFICATE_BYTES)
-        return Credential(key_from_pem(key), chain_from_pem(chain))
+        try:
+            key = self.passphrase.read_key(self.key(name))
+        except OSError as error:
+            raise self._unreadable(self.key(name), error) from error
+        return Credential(key, self.chain(name))
+
+    def chain(self, name: CredentialName) -> tuple[x509.Certificate, ...]:
+        """Load a certificate chain, leaf first, without its key.
+
+        Raises:
+            NotReadyError: the file is missing. MalformedError: it is damaged.
+        """
+        return chain_from_pem(self._read(self.certificate(name), 4 * MAX_CERTIFICATE_BYTES))
 
     def settings(self) -> Settings:
         """Load `coordinator.yaml`.
@@ -142,25 +163,28 @@ class CoordinatorHome:
         write_atomically(self.settings_file, text.encode())
 
     def trust(self) -> TrustRoot:
-        """The federation's root and id.
+        """The federation's roots and id.
 
         Raises:
             NotReadyError: `init` has not been run.
         """
-        (root, *_) = chain_from_pem(self._read(self.root_certificate, MAX_CERTIFICATE_BYTES))
-        return TrustRoot(root, self.settings().federation_id)
+        pem = self._read(self.root_certificate, 4 * MAX_CERTIFICATE_BYTES)
+        return parse_trust(pem, self.settings().federation_id)
 
     def _read(self, path: Path, limit: int) -> bytes:
         try:
             return read_bounded(path, limit, path.name)
-        except FileNotFoundError as error:
-            raise NotReadyError(
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+
+    def _unreadable(self, path: Path, error: OSError) -> NotReadyError:
+        if isinstance(error, FileNotFoundError):
+            return NotReadyError(
                 f"{path} is missing: {self.root} is not a coordinator's home",
                 hint="run: ff-coordinator init --federation NAME --spec FILE, or name another "
                 "--home",
-            ) from error
-        except OSError as error:
-            raise NotReadyError(f"cannot read {path}: {error.strerror}") from error
+            )
+        return NotReadyError(f"cannot read {path}: {error.strerror}")
 
 
 def _names() -> tuple[CredentialName, ...]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from coordinator.addresses import check_endpoint, split_endpoint
 from coordinator.home import CoordinatorHome, Settings
+from coordinator.root_changes import follow_store, roots_version
+from coordinator.store import open_store
 from ff_protocol.certificates import Purpose, chain_to_pem, issue_leaf, key_to_pem, make_key
 from ff_protocol.clock import timestamp
 from ff_protocol.files import write_atomically
@@ -36,6 +38,7 @@ def invite(
         UsageError: not an endpoint.
         StorageError: the file cannot be written.
     """
+    follow_store(home, open_store(home), now)
     settings, trust = home.settings(), home.trust()
     identity = Identity.from_urn(str(Identity(settings.federation_id, Role.INVITATION, site_id)))
     key = make_key()
@@ -52,18 +55,20 @@ def invite(
         federation_name=settings.name,
         site_id=site_id,
         endpoint=check_endpoint(endpoint),
-        server_name=_server_name(endpoint, settings),
+        server_name=server_name_for(endpoint, settings),
         root=chain_to_pem((trust.certificate,)).decode(),
         fingerprint=trust.fingerprint,
         expires_at=timestamp(chain[0].not_valid_after_utc),
         certificates=chain_to_pem(chain).decode(),
         key=key_to_pem(key).decode(),
+        # Of two roots the file names the one in force: its holder then follows the change.
+        roots_version=roots_version(home) - len(trust.roots) + 1,
     )
     write_atomically(output, invitation.to_bytes(), mode=0o600)
     return invitation
 
 
-def _server_name(endpoint: str, settings: Settings) -> str | None:
+def server_name_for(endpoint: str, settings: Settings) -> str | None:
     """Name to check instead of the endpoint's host, where the certificate does not have the latter.
 
     Nothing is lost by that: only the authority issues server certificates under this root.

@@ -5,7 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from coordinator.home import CoordinatorHome
+from coordinator.member_list import newest_list
 from coordinator.membership import expulsions
+from coordinator.root_changes import roots_version
 from coordinator.store import (
     CHUNKS,
     COLLECTION_KEY,
@@ -33,12 +35,17 @@ def overview(home: CoordinatorHome, now: dt.datetime) -> dict[str, Any]:
         for record in records
         if record is not None
     }
-    until = home.credential("server").leaf.not_valid_after_utc
+    until = home.chain("server")[0].not_valid_after_utc
+    members = newest_list(store, home.trust(), now)
     sizes = [held.size for _, held in store.scan(CHUNKS)]
     return {
         "federation": settings.federation_id,
         "name": settings.name,
         "fingerprint": home.trust().fingerprint,
+        "roots_version": roots_version(home),
+        "root_changing": len(home.trust().roots) > 1,
+        "days": _days(home, now),
+        "members_until": None if members is None else members.expires_at,
         "hosts": list(settings.hosts),
         "store": settings.store or str(home.store_folder),
         "server_certificate_until": timestamp(until),
@@ -51,3 +58,13 @@ def overview(home: CoordinatorHome, now: dt.datetime) -> dict[str, Any]:
         "chunk_bytes": sum(sizes),
         "collection_running": store.held(COLLECTION_KEY) is not None,
     }
+
+
+def _days(home: CoordinatorHome, now: dt.datetime) -> dict[str, int]:
+    """Return how long each certificate of this home still holds."""
+    ends = {"issuing": max(cert.not_valid_after_utc for cert in home.chain("issuing"))}
+    ends["root"] = home.trust().certificate.not_valid_after_utc
+    ends["server"] = home.chain("server")[0].not_valid_after_utc
+    if home.certificate("signing").exists():
+        ends["signing"] = home.chain("signing")[0].not_valid_after_utc
+    return {name: (end - now).days for name, end in sorted(ends.items())}

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from itertools import chain
 
 import grpc
-from cryptography import x509
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
+from coordinator import member_list, root_changes
 from coordinator.calls import Calls
 from coordinator.chunk_store import ChunkStore, check_digests
+from coordinator.enrolment import renew
 from coordinator.heads_book import HeadsBook
 from coordinator.identity import Peer, verified_peer
+from coordinator.keyring import Keyring
 from coordinator.pipeline import Pipeline
 from coordinator.rules import check_speaker
 from coordinator.slots import Slots
@@ -25,7 +27,6 @@ from ff_protocol.heads import HEADS
 from ff_protocol.intoto import predicate_type
 from ff_protocol.names import Role
 from ff_protocol.statements import PUBLICATION, REVOCATION
-from ff_protocol.trust import TrustRoot
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
 SLOTS = 16
@@ -38,17 +39,16 @@ class RelayService(relay_pb2_grpc.RelayServicer):
     def __init__(
         self,
         store: Store,
-        trust: TrustRoot,
-        intermediates: tuple[x509.Certificate, ...],
+        keyring: Keyring,
         calls: Calls,
     ) -> None:
         self._calls = calls
-        self._trust = trust
-        self._intermediates = intermediates
+        self._store = store
+        self._keyring = keyring
         self._slots = Slots(SLOTS)
         self._pipeline = Pipeline(SLOTS)
         self._chunks = ChunkStore(store)
-        self._book = StatementBook(store, trust)
+        self._book = StatementBook(store, keyring.trust)
         self._heads = HeadsBook(store)
         self._doorbell = Doorbell(store)
 
@@ -101,8 +101,14 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         with self._calls.answering(context, "ListStatements") as record:
             record.caller(self._peer(context))
             known = {digest.hex() for digest in request.known}
-            # Heads last: what they name has been sent before, unless it is withheld.
-            for envelope in chain(self._book.unknown_to(known), self._heads.unknown_to(known)):
+            # Roots first: the rest may rest on them. Heads last: what they name has been sent
+            # before, unless it is withheld.
+            for envelope in chain(
+                root_changes.unknown_to(self._store, known),
+                member_list.unknown_to(self._store, known),
+                self._book.unknown_to(known),
+                self._heads.unknown_to(known),
+            ):
                 record.sent += len(envelope)
                 yield relay_pb2.SignedStatement(envelope=envelope)
 
@@ -127,6 +133,18 @@ class RelayService(relay_pb2_grpc.RelayServicer):
             for head in self._doorbell.watch(context.is_active):
                 yield relay_pb2.News(head=head)
 
+    def Renew(  # noqa: N802
+        self, request: relay_pb2.RenewRequest, context: grpc.ServicerContext
+    ) -> relay_pb2.RenewResponse:
+        """Issue the caller's next certificates."""
+        with self._calls.answering(context, "Renew") as record:
+            peer = record.caller(self._peer(context))
+            requests = request.tls_request, request.signing_request
+            issued = renew(
+                self._keyring.issuing, peer.identity, peer.certificate, requests, utc_now()
+            )
+            return relay_pb2.RenewResponse(tls_chain=issued.tls, signing_chain=issued.signing)
+
     # Calls that wait for hours must not take the threads of those that work.
     Watch.experimental_thread_pool = WATCHERS  # type: ignore[attr-defined]
 
@@ -135,10 +153,11 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         return chunk.sha256, len(chunk.data)
 
     def _peer(self, context: grpc.ServicerContext) -> Peer:
-        return verified_peer(context, self._trust, Role.SITE, self._intermediates)
+        keyring = self._keyring
+        return verified_peer(context, keyring.trust, Role.SITE, keyring.issuing.chain)
 
     def _publish(self, envelope: bytes, peer: Peer) -> bool:
-        payload = dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now())
+        payload = dsse.verify(envelope, self._keyring.trust, (Role.SITE,), at=utc_now())
         check_speaker(peer.identity, payload.signer)
         kind = predicate_type(payload)
         if kind == PUBLICATION:

@@ -17,12 +17,14 @@ from grpc_reflection.v1alpha import reflection
 
 import ff_protocol.tls as tls  # before grpc: it sets what gRPC reads once
 from coordinator.addresses import split_endpoint
-from coordinator.authority import ensure_spec
+from coordinator.authority import ensure_spec, renew_authority_certificate
 from coordinator.calls import Calls, Limits
 from coordinator.enrolment_service import EnrolmentService
 from coordinator.errors import ListenError
 from coordinator.folder_store import FolderStore
 from coordinator.home import CoordinatorHome
+from coordinator.keyring import Keyring
+from coordinator.member_list import keep_signed
 from coordinator.membership import Membership
 from coordinator.memory import return_memory_of_chunks
 from coordinator.metered_store import MeteredStore
@@ -30,6 +32,8 @@ from coordinator.metrics import Metrics
 from coordinator.relay_service import RelayService
 from coordinator.server_certificate import ServerCertificate
 from coordinator.store import Store, open_store
+from ff_protocol.clock import utc_now
+from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
 LOG = logging.getLogger("coordinator.server")
@@ -72,7 +76,8 @@ class Server:
         ensure_spec(home, self._inner_store)
         self.metrics = Metrics()
         metered = MeteredStore(self._inner_store, self.metrics)
-        trust, issuing = home.trust(), home.credential("issuing")
+        self._home = home
+        self._keyring = Keyring(home, metered, utc_now())
         self._membership = Membership(metered)
         self._calls = Calls(self.metrics, self._membership, limits or Limits())
         self._certificate = ServerCertificate(home, self.metrics)
@@ -86,10 +91,10 @@ class Server:
             maximum_concurrent_rpcs=WORKERS,
         )
         relay_pb2_grpc.add_RelayServicer_to_server(
-            RelayService(metered, trust, issuing.chain, self._calls), self._server
+            RelayService(metered, self._keyring, self._calls), self._server
         )
         relay_pb2_grpc.add_EnrolmentServicer_to_server(
-            EnrolmentService(metered, trust, issuing, self._calls), self._server
+            EnrolmentService(metered, self._keyring, self._calls), self._server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
@@ -127,6 +132,7 @@ class Server:
         """Accept calls."""
         self._server.start()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._keep_house()
 
     def stop(self, grace: float) -> bool:
         """Refuse new calls, let running ones end within `grace` seconds; True if they did.
@@ -144,16 +150,30 @@ class Server:
         return finished
 
     def reload(self) -> None:
-        """Take a new certificate from the disk, and ask the store anew who is expelled."""
+        """Take a new certificate from the disk, and ask the store anew for roots and expulsions."""
+        self._follow_roots()
         self._certificate.reload()
         self._membership.forget()
         LOG.info("reloaded")
 
     def _keep_house(self) -> None:
+        self._follow_roots()
         self._certificate.renew()
         self._certificate.reload()
+        try:
+            renew_authority_certificate(self._home, utc_now())
+            keep_signed(self._home, self._inner_store, utc_now())
+        except FederatedFactoryError as error:
+            LOG.warning("the member list is not signed anew", extra={"reason": error.message})
         if isinstance(self._inner_store, FolderStore):
             self._inner_store.remove_abandoned()
+
+    def _follow_roots(self) -> None:
+        try:
+            if self._keyring.follow(utc_now()):
+                LOG.info("the federation's roots have changed")
+        except FederatedFactoryError as error:
+            LOG.warning("a change of root is not followed", extra={"reason": error.message})
 
     def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus") -> None:
         for service in ("", *SERVICES):

@@ -1,13 +1,15 @@
 """The server's certificate in a running server: new connections get the newest one on the disk.
 
 gRPC asks before every handshake; running connections stay as they are. So a certificate renewed by
-hand, by `serve` itself or by another replica over the same home needs no restart.
+hand, by `serve` itself or by another replica over the same home needs no restart. The roots that
+clients' certificates are checked against are exchanged with it.
 """
 
 import contextlib
 import datetime as dt
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -27,7 +29,12 @@ LOG = logging.getLogger("coordinator.server")
 class ServerCertificate:
     """What the server shows in handshakes."""
 
-    def __init__(self, home: CoordinatorHome, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        home: CoordinatorHome,
+        metrics: Metrics,
+        clock: Callable[[], dt.datetime] = utc_now,
+    ) -> None:
         """Load, and renew if the end is near.
 
         Raises:
@@ -35,8 +42,9 @@ class ServerCertificate:
         """
         self._home = home
         self._metrics = metrics
+        self._clock = clock
         self._lock = threading.Lock()
-        renew_server_certificate(home, utc_now())
+        renew_server_certificate(home, clock())
         self._stamp = self._read_stamp()
         self._current = self._load()
         self._given = self._current  # what gRPC shows, which asks only in a handshake
@@ -50,7 +58,7 @@ class ServerCertificate:
     def renew(self) -> None:
         """Renew the certificate on the disk if its end is near."""
         try:
-            renew_server_certificate(self._home, utc_now())
+            renew_server_certificate(self._home, self._clock())
         except FederatedFactoryError as error:
             LOG.warning("the server's certificate cannot be renewed", extra=_reason(error))
 
@@ -87,26 +95,28 @@ class ServerCertificate:
 
     def _configuration(self) -> Any:
         pair = key_to_pem(self._current.key), chain_to_pem(self._current.chain)
-        root = chain_to_pem((self._home.trust().certificate,))
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=root)
+        return grpc.ssl_server_certificate_configuration(
+            [pair], root_certificates=self._home.trust().pem
+        )
 
     def _load(self) -> Credential:
         credential, trust = self._home.credential("server"), self._home.trust()
-        trust.verify(credential.chain, Purpose.TLS_SERVER, Role.COORDINATOR, at=utc_now())
+        trust.verify(credential.chain, Purpose.TLS_SERVER, Role.COORDINATOR, at=self._clock())
         if credential.key.public_key() != credential.leaf.public_key():
             raise UntrustedError("the server's certificate is for another key than server/tls.key")
-        issuing = self._home.credential("issuing")
+        issuing = self._home.credential("issuing").until
         self._metrics.certificates(
             (
                 ("server", credential.leaf.not_valid_after_utc),
-                ("issuing", issuing.leaf.not_valid_after_utc),
+                ("issuing", issuing),
                 ("root", trust.certificate.not_valid_after_utc),
             )
         )
         return credential
 
     def _read_stamp(self) -> tuple[tuple[int, int], ...]:
-        files = self._home.key("server"), self._home.certificate("server")
+        home = self._home
+        files = home.key("server"), home.certificate("server"), home.root_certificate
         states = [path.stat() for path in files]
         return tuple((state.st_mtime_ns, state.st_ino) for state in states)
 

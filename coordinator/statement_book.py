@@ -38,6 +38,7 @@ class StatementBook:
     """Publications and revocations of one federation."""
 
     def __init__(self, store: Store, trust: TrustRoot) -> None:
+        self.store = store
         self._store = store
         self._trust = trust
         self._hashes: dict[str, str] = {}
@@ -92,7 +93,7 @@ class StatementBook:
             RefusedStatementError: it does not continue the issuer's chain.
         """
         revocation = read_revocation(payload)
-        if rules.already_revoked(revocation, self._revocations(revocation.issuer)):
+        if rules.already_revoked(revocation, self.revocations(revocation.issuer)):
             return True
         publishers = {
             module: self._publisher(publication_key(module)) for module in revocation.modules
@@ -101,7 +102,7 @@ class StatementBook:
         if self._store.put_if_absent(revocation_key(revocation), envelope):
             return False
         # Another replica was faster: either with this very statement, or with a fork.
-        return rules.already_revoked(revocation, self._revocations(revocation.issuer))
+        return rules.already_revoked(revocation, self.revocations(revocation.issuer))
 
     def unknown_to(self, known: set[str]) -> Iterator[bytes]:
         """Yield the envelopes whose hash is not in `known`: revocations first, each in order."""
@@ -137,9 +138,18 @@ class StatementBook:
             RefusedStatementError: its publisher or the authority has revoked it.
         """
         for issuer in (publication.site_id, str(Role.AUTHORITY)):
-            rules.check_not_revoked(publication, self._revocations(issuer))
+            rules.check_not_revoked(publication, self.revocations(issuer))
 
-    def _revocations(self, issuer: str) -> list[Revocation]:
+    def is_revoked(self, module: str, site_id: str) -> bool:
+        """Say whether a site's module is revoked by the site or the authority."""
+        return any(
+            revocation.covers(module, site_id)
+            for issuer in (site_id, str(Role.AUTHORITY))
+            for revocation in self.revocations(issuer)
+        )
+
+    def revocations(self, issuer: str) -> list[Revocation]:
+        """Return an issuer's revocations, verified, in the order of their numbers."""
         roles = (Role.SITE, Role.AUTHORITY)
         found = []
         for key in self._store.list(revocations_prefix(issuer)):

@@ -5,6 +5,8 @@
     publications/<module digest>.dsse          signed publications
     revocations/<issuer>/<sequence>.dsse       signed revocations, sequence in eight digits
     heads/<site>/<sequence>.dsse               signed heads, sequence in eight digits
+    members/<version>.dsse                     signed member lists (member_list.py)
+    roots/<version>.dsse                       signed changes of root (root_changes.py)
     enrolments/<invitation serial>.json        which keys an invitation was exchanged for
     expulsions/<site>.json                     sites that are refused
     intents/<module digest>-<random>.txt       publications that are being checked (publishing.py)

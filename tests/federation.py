@@ -216,12 +216,15 @@ def make_federation(
     *,
     serve: bool = True,
     store: str | None = None,
+    offline_root: Path | None = None,
 ) -> Iterator[TestFederation]:
     """Found a federation in `folder` and serve it; every server is killed at the end."""
     spec_file = folder / "spec.yaml"
     spec_file.write_text(yaml.safe_dump(spec or SPEC))
     home = folder / "coordinator"
     extra = ("--store", store) if store else ()
+    if offline_root is not None:
+        extra = (*extra, "--offline-root", str(offline_root))
     done = ff_coordinator(
         *("init", "--home", str(home), "--federation", "test", "--spec", str(spec_file)), *extra
     )

@@ -29,11 +29,15 @@ Rewrite = Callable[[list[bytes]], list[bytes]]
 
 @dataclass
 class MemoryRelay:
-    """A coordinator. `down` makes it unreachable; `on_fetch` is called before each download."""
+    """A coordinator. `down` makes it unreachable; `on_fetch` is called before each download.
+
+    `authority` holds what only the authority signs: it is handed out first.
+    """
 
     folder: Path
     trust: Any
     statements: list[bytes] = field(default_factory=list)
+    authority: list[bytes] = field(default_factory=list)
     rewrite: Rewrite | None = None
     down: bool = False
     on_fetch: Callable[[str], None] = lambda digest: None
@@ -76,7 +80,12 @@ class MemoryRelay:
                     newest[heads.site_id] = heads.sequence, envelope
             else:
                 parts[kind].append(envelope)
-        listing = [*parts[REVOCATION], *parts[PUBLICATION], *(item[1] for item in newest.values())]
+        listing = [
+            *self.authority,
+            *parts[REVOCATION],
+            *parts[PUBLICATION],
+            *(item[1] for item in newest.values()),
+        ]
         for envelope in self.rewrite(listing) if self.rewrite else listing:
             if canonical.sha256_hex(envelope) not in known:
                 yield envelope

@@ -40,7 +40,7 @@ def site_command(name: str) -> Callable[[Function], click.Command]:
         @click.pass_context
         @functools.wraps(function)
         def invoke(ctx: click.Context, **options: Any) -> None:
-            home = Home.locate(options.pop("home"))
+            home = Home.locate(options.pop("home"), options.pop("passphrase_file"))
             config = options.pop("config")
             console = Console(as_json=options.pop("as_json"), quiet=options.pop("quiet"))
             call = Call(home, console)

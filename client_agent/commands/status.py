@@ -19,6 +19,12 @@ def _show(state: dict[str, Any]) -> None:
 
     print(f"{state['site']} in {state['federation']} ({state['federation_id']})")
     print(f"home {state['home']}, coordinator {state['coordinator']}")
+    days = {name: item["days"] for name, item in state["identity"].items()}
+    print(f"certificates: TLS {days['tls']} days left, signing {days['signing']} days left")
+    if state["roots"]["changing"]:
+        print("the federation's root is changing: two are trusted for now")
+    if state["expelled"]:
+        print(f"expelled: {', '.join(state['expelled'])}")
     rows = [
         [
             module["class"],

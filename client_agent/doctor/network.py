@@ -11,7 +11,6 @@ from cryptography.x509.oid import NameOID
 from client_agent.doctor import sockets
 from client_agent.doctor.findings import Finding
 from client_agent.relay.proxy import Proxy, ignored_variables
-from ff_protocol.certificates import chain_to_pem
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.endpoints import split_endpoint
 from ff_protocol.trust import TrustRoot
@@ -108,7 +107,7 @@ def _tls(
         with sockets.dial(host, port, proxy) as connection:
             seen = sockets.look(connection, name)
         with sockets.dial(host, port, proxy) as connection:
-            fault = sockets.verify(connection, name, chain_to_pem((trust.certificate,)).decode())
+            fault = sockets.verify(connection, name, trust.pem.decode())
     except ssl.SSLError as error:
         yield _tls_fault(error, endpoint, pass_through)
         return

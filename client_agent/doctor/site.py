@@ -4,12 +4,13 @@ import shutil
 import time
 from collections.abc import Iterator
 
+from client_agent.credentials import PURPOSES
 from client_agent.doctor.findings import Check, Finding
 from client_agent.errors import IdentityError, NetworkError, ResourceError
 from client_agent.relay.connection import open_relay
 from client_agent.sandbox.layers import keeps_everything_in, layers_in_force, missing
 from client_agent.site import Site
-from ff_protocol.certificates import Purpose
+from ff_protocol.certificates import renewal_due
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.files import StorageError, write_atomically
@@ -17,8 +18,10 @@ from ff_protocol.limits import MIB
 from ff_protocol.names import Role
 
 CLOCK_SECONDS = 120
-_PURPOSES = {"tls": Purpose.TLS_CLIENT, "signing": Purpose.SIGNING}
-_JOIN_AGAIN = "ask the coordinator's operator for a new invitation: ff-coordinator invite SITE"
+_JOIN_AGAIN = (
+    "ask the coordinator's operator for a new invitation (ff-coordinator invite SITE), then: "
+    "ff-agent renew --invitation FILE"
+)
 
 
 def examine_disk(site: Site) -> Finding:
@@ -63,17 +66,17 @@ def examine_certificates(site: Site) -> Finding:
                     f"at {timestamp(begins)}",
                     "set this machine's clock (NTP)",
                 )
-            identity = site.trust.verify(credential.chain, _PURPOSES[name], Role.SITE, at=now)
+            identity = site.trust.verify(credential.chain, PURPOSES[name], Role.SITE, at=now)
         except FederatedFactoryError as error:
             return Finding("certificate", False, f"{name}: {error.message}", _JOIN_AGAIN)
         same_key = credential.leaf.public_key() == credential.key.public_key()
         if identity.site_id != site.site_id or not same_key:
             found = f"the {name} certificate is not for this site's key"
             return Finding("certificate", False, found, _JOIN_AGAIN)
-        ends.append(credential.leaf.not_valid_after_utc)
-    return Finding(
-        "certificate", True, f"this site's certificates hold until {timestamp(min(ends))}"
-    )
+        end = credential.leaf.not_valid_after_utc
+        due = ", due for renewal" if renewal_due(credential.leaf, now) else ""
+        ends.append(f"{name} {(end - now).days} days, until {timestamp(end)}{due}")
+    return Finding("certificate", True, f"this site's certificates hold: {'; '.join(ends)}")
 
 
 def examine_sandbox() -> Finding:

@@ -20,13 +20,16 @@ from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
 from client_agent.policy.admission import AdmissionPolicy
 from client_agent.policy.file import read_policy
+from client_agent.registry.members import load_members
 from client_agent.registry.modules import read_card
 from client_agent.registry.revocations import RevocationList
 from client_agent.site import Site
 from client_agent.synthesis.session import probe_module
 from ff_protocol.card import Card
+from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.manifest import MODULE_FILE, FileEntry, describe_module
+from ff_protocol.members import MemberList
 from ff_protocol.statements import Publication
 
 Subject = TypeVar("Subject")
@@ -48,6 +51,7 @@ class Offer:
     site: Site
     policy: AdmissionPolicy
     revoked: RevocationList
+    members: MemberList | None
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def check_publication(publication: Publication, site: Site, revoked: RevocationL
         RefusedError: with the code of the first of OFFER_RULES that does not hold.
         SpecError: this site's policy is not one.
     """
-    policy = policy_for(publication, site)
-    _apply(OFFER_RULES, Offer(publication, site, policy, revoked))
+    policy, members = policy_for(publication, site), load_members(site, utc_now())
+    _apply(OFFER_RULES, Offer(publication, site, policy, revoked, members))
 
 
 def check_module(folder: Path, publication: Publication, site: Site) -> Card:
@@ -131,6 +135,16 @@ def _not_revoked(offer: Offer) -> None:
     revocation = offer.revoked.covering(publication.module, publication.site_id)
     if revocation is not None:
         raise RefusedError(f"revoked by {revocation.issuer} on {revocation.issued_at}")
+
+
+def _site_is_member(offer: Offer) -> None:
+    """A site that was expelled brings nothing new."""
+    publication, members = offer.publication, offer.members
+    entry = members and members.refuses(publication.module, publication.site_id)
+    if entry:
+        raise RefusedError(
+            f"{entry.site_id} was expelled on {entry.expelled_at}, and this is published since"
+        )
 
 
 def _site_welcome(offer: Offer) -> None:
@@ -221,6 +235,7 @@ def _short(value: object) -> str:
 
 OFFER_RULES: tuple[Rule[Offer], ...] = (
     Rule("revoked", _not_revoked),
+    Rule("expelled", _site_is_member),
     Rule("refused_site", _site_welcome),
     Rule("unknown_class", _class_in_spec),
     Rule("too_large", _size_within_limits),

@@ -7,18 +7,22 @@ the rest is checked here: dates, purpose, signer, and that exactly our two files
 
 import base64
 import binascii
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
 
+from client_agent.credentials import load_credential
 from client_agent.errors import RefusedError
 from client_agent.home import Home
 from ff_protocol import canonical
-from ff_protocol.certificates import Purpose, chain_from_pem, chain_to_pem
+from ff_protocol.certificates import Purpose, chain_to_pem, key_to_pem
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.files import read_bounded
-from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_SIGNATURE_BYTES
+from ff_protocol.limits import MAX_SIGNATURE_BYTES
 from ff_protocol.manifest import SIGNATURE_FILE, SIGNED_FILES, FileEntry
 from ff_protocol.names import Role
 from ff_protocol.trust import TrustRoot
@@ -32,30 +36,37 @@ def sign_module(folder: Path, home: Home) -> None:
     Args:
         folder: holds `module.onnx` and `card.json`.
         home: the site's home with its signing key and certificate chain.
+
+    Raises:
+        PassphraseError: the key is encrypted and the passphrase is missing or wrong.
     """
     from model_signing import hashing, signing
 
-    chain = chain_from_pem(
-        read_bounded(home.certificate("signing"), 4 * MAX_CERTIFICATE_BYTES, "certificate")
-    )
-    # The library wants leaf and intermediates in separate files.
-    parts = []
-    for index, certificate in enumerate(chain):
-        part = folder.parent / f".{folder.name}.certificate-{index}.pem"
-        part.write_bytes(chain_to_pem((certificate,)))
-        parts.append(part)
+    credential = load_credential(home, "signing")
     signature = folder / SIGNATURE_FILE
-    try:
+    with contextlib.ExitStack() as stack:
+        # The library wants files: these exist in memory alone, so that a key which lies encrypted
+        # on the disk is never there in the clear.
+        key = stack.enter_context(_memory_file(key_to_pem(credential.key)))
+        leaf, *others = (
+            stack.enter_context(_memory_file(chain_to_pem((certificate,))))
+            for certificate in credential.chain
+        )
         signing.Config().use_certificate_signer(
-            private_key=home.key("signing"),
-            signing_certificate=parts[0],
-            certificate_chain=parts[1:],
+            private_key=key, signing_certificate=leaf, certificate_chain=others
         ).set_hashing_config(
             hashing.Config().set_ignored_paths(paths=[signature], ignore_git_paths=True)
         ).sign(folder, signature)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _memory_file(data: bytes) -> Iterator[Path]:
+    """Make a file that has a path in this process only and is gone with the context (Linux)."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        yield Path(f"/proc/self/fd/{descriptor}")
 
 
 def check_signature(
@@ -72,7 +83,7 @@ def check_signature(
         entries: its files as hashed here.
         site_id: the site that published it.
         trust: the federation's root.
-        root_certificate: the same root as a file, for the library.
+        root_certificate: the same roots as a file, for the library.
 
     Raises:
         RefusedError: with the rule that failed.

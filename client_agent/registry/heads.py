@@ -1,6 +1,7 @@
 """The newest heads statement of each site, each verified whenever it is read."""
 
 from client_agent.registry.freshness import Suspicion, compare_heads, find_stale
+from client_agent.registry.members import authority_suspicions, load_members
 from client_agent.registry.modules import admitted_modules
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import published_modules
@@ -44,7 +45,11 @@ def suspicions(site: Site) -> tuple[Suspicion, ...]:
     heads = load_heads(site)
     revocations = load_revocations(site.home, site.trust)
     users = {module.card.site_id for module in admitted_modules(site.home)} - {site.site_id}
+    members = load_members(site, utc_now())
+    if members is not None:
+        users -= members.sites()  # the expelled have no voice: the authority's list speaks for them
     return (
+        *authority_suspicions(site, utc_now()),
         *compare_heads(heads.values(), published_modules(site), revocations),
         *find_stale(heads, users, utc_now()),
     )

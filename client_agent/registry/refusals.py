@@ -1,5 +1,6 @@
 """Objects that were refused, with the reason, so that they are not fetched again at every call."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def refusals(home: Home) -> dict[str, Refusal]:
     if not home.refusals.is_dir():
         return {}
     return {path.stem: _read(path) for path in sorted(home.refusals.glob("*.json"))}
+
+
+def forget_refusals(home: Home, digests: Iterable[str]) -> None:
+    """Have these objects judged anew: what stood against them does not any more."""
+    for digest in digests:
+        (home.refusals / f"{digest}.json").unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Refusal:

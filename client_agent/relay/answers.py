@@ -22,6 +22,14 @@ class Enrolled:
 
 
 @dataclass(frozen=True)
+class Renewal:
+    """Certificate chains (PEM, leaf first), empty where none was asked for; the caller verifies."""
+
+    tls_chain: bytes
+    signing_chain: bytes
+
+
+@dataclass(frozen=True)
 class SendResult:
     """What sending a module took. `already_there`: it had been published before.
 

@@ -45,7 +45,7 @@ def connect(
     if server_name is not None:
         options["grpc.ssl_target_name_override"] = server_name
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=chain_to_pem((trust.certificate,)),
+        root_certificates=trust.pem,
         private_key=key_to_pem(credential.key),
         certificate_chain=chain_to_pem(credential.chain),
     )
@@ -67,5 +67,6 @@ def _check_own(trust: TrustRoot, credential: Credential) -> None:
     except UntrustedError as error:
         raise IdentityError(
             f"this site's own {error.message}",
-            hint="join again with a new invitation: ff-coordinator invite SITE, ff-agent join",
+            hint="if it has expired, ask the operator for a new invitation (ff-coordinator invite "
+            "SITE), then: ff-agent renew --invitation FILE",
         ) from error

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from client_agent.errors import NetworkError
-from client_agent.relay.answers import Enrolled, FederationInfo, SendResult
+from client_agent.relay.answers import Enrolled, FederationInfo, Renewal, SendResult
 from client_agent.relay.chunk_wire import get_chunks, put_chunks
 from client_agent.relay.receiving import Data, FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
@@ -118,6 +118,23 @@ class RelayClient:
             len(answer.tls_chain) + len(answer.signing_chain) + len(answer.spec_envelope)
         )
         return Enrolled(answer.tls_chain, answer.signing_chain, answer.spec_envelope)
+
+    def renew(self, tls_request: bytes, signing_request: bytes) -> Renewal:
+        """Ask for the next certificates of this site; an empty request asks for none.
+
+        Args:
+            tls_request: PKCS#10 request for a new key, PEM.
+            signing_request: PKCS#10 request for another new key, PEM.
+
+        Raises:
+            IdentityError, RefusedError: the coordinator refuses.
+            NetworkError: the answer was lost: repeat; or the coordinator is of an older version.
+        """
+        request = relay_pb2.RenewRequest(tls_request=tls_request, signing_request=signing_request)
+        answer = self._repeat(self._relay.Renew, request)
+        self.bytes_sent += len(tls_request) + len(signing_request)
+        self.bytes_received += len(answer.tls_chain) + len(answer.signing_chain)
+        return Renewal(answer.tls_chain, answer.signing_chain)
 
     def send_module(
         self,

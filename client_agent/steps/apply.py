@@ -46,17 +46,24 @@ def _place_successors(site: Site, revoked: RevocationList, progress: Progress) -
             continue
         folder, copy = own.get(digest, site.home.incoming(digest)), digest in own
         if all((folder / name).is_file() for name in ALL_FILES):
-            _admit(site, publication, folder, copy=copy, progress=progress)
+            _admit(site, publication, folder, revoked, copy=copy, progress=progress)
 
 
 def _admit(
-    site: Site, publication: Publication, folder: Path, *, copy: bool, progress: Progress
+    site: Site,
+    publication: Publication,
+    folder: Path,
+    revoked: RevocationList,
+    *,
+    copy: bool,
+    progress: Progress,
 ) -> None:
-    from client_agent.module.admission import check_module
+    from client_agent.module.admission import check_module, check_publication
     from client_agent.steps.admission import settle
 
     digest = publication.module
     try:
+        check_publication(publication, site, revoked)
         check_module(folder, publication, site)
         settle(site, publication, folder, copy=copy, progress=progress)
     except RefusedError as error:

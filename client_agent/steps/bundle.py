@@ -129,6 +129,9 @@ def _announce_own(
 
 
 def _envelopes(site: Site, revoked: RevocationList, modules: list[str]) -> Iterator[bytes]:
+    for path in (*sorted(site.home.trust_statements.glob("*.dsse")), site.home.members):
+        if path.exists():
+            yield read_bounded(path, MAX_ENVELOPE_BYTES, "statement")
     for entry in revoked.relayed:  # ordered by issuer and sequence
         name = f"{entry.issuer}-{entry.sequence:08d}.dsse"
         yield read_bounded(site.home.revocations / name, MAX_ENVELOPE_BYTES, "revocation")

@@ -18,6 +18,11 @@ from client_agent.registry.freshness import (
     find_rolled_back,
 )
 from client_agent.registry.heads import known_heads, load_heads, store_heads
+from client_agent.registry.members import (
+    known_authority_statements,
+    take_members,
+    take_roots,
+)
 from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.refusals import refusals, remember_refusal
 from client_agent.registry.revocations import (
@@ -39,6 +44,8 @@ from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.heads import HEADS, Heads, read_heads
 from ff_protocol.manifest import describe_module
+from ff_protocol.members import MEMBERS
+from ff_protocol.roots import is_trust_statement
 from ff_protocol.statements import Publication, Revocation
 
 
@@ -48,11 +55,13 @@ class Intake:
 
     Attributes:
         revocations: number of revocations taken.
+        notes: what the authority says of sites and roots, in words.
         refused: digest (or a statement's hash) to the reason.
         suspicions: what does not fit.
     """
 
     revocations: int = 0
+    notes: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     suspicions: tuple[Suspicion, ...] = ()
 
@@ -99,28 +108,56 @@ def _take_listing(
     site: Site, source: Source, result: Intake, *, whole: bool, offers: Callable[[str], bool]
 ) -> tuple[Suspicion, ...]:
     remembered = set(refusals(site.home))
-    known = known_envelopes(site.home) | remembered
+    known = known_envelopes(site.home) | remembered | known_authority_statements(site)
     if not whole:
         known |= known_heads(site)
     arrived = _Arrived()
     for envelope in source.list_statements(known):
         label = canonical.sha256_hex(envelope)
         try:
+            if is_trust_statement(envelope):
+                if take_roots(site, envelope, utc_now()):
+                    result.notes.append(_roots_note(site))
+                continue
             payload = dsse.verify(envelope, site.trust, ISSUERS, at=utc_now())
-            _sort(site, payload, envelope, arrived)
+            _sort(site, payload, envelope, arrived, result)
         except FederatedFactoryError as error:
             refuse(site, result.refused, label, error.message)
-            remember_refusal(site.home, label, printable(error.message), error.error_code)
+            if not is_trust_statement(envelope):  # the change before it may still come
+                remember_refusal(site.home, label, printable(error.message), error.error_code)
     order = find_reordered((item.issuer, item.sequence) for item, _ in arrived.revocations)
     _take_revocations(site, source, arrived.revocations, result, offers)
     _take_heads(site, arrived.heads, result, whole=whole)
     return order
 
 
-def _sort(site: Site, payload: dsse.VerifiedPayload, envelope: bytes, arrived: _Arrived) -> None:
+def _roots_note(site: Site) -> str:
+    if len(site.trust.roots) > 1:
+        return "the federation's root changes: its successor is trusted beside it from now on"
+    return f"the federation's root has changed: fingerprint {site.trust.fingerprint}"
+
+
+def _take_members(
+    site: Site, payload: dsse.VerifiedPayload, envelope: bytes, result: Intake
+) -> None:
+    taken = take_members(site, payload, envelope, utc_now())
+    result.suspicions += taken.suspicions
+    result.notes += [f"{name} has been expelled from the federation" for name in taken.expelled]
+    result.notes += [f"{name} may take part again" for name in taken.readmitted]
+
+
+def _sort(
+    site: Site,
+    payload: dsse.VerifiedPayload,
+    envelope: bytes,
+    arrived: _Arrived,
+    result: Intake,
+) -> None:
     kind = intoto.predicate_type(payload)
     if kind == statements.REVOCATION:
         arrived.revocations.append((statements.read_revocation(payload), envelope))
+    elif kind == MEMBERS:
+        _take_members(site, payload, envelope, result)
     elif kind == HEADS:
         arrived.heads.append((read_heads(payload, at=utc_now()), envelope))
     else:

@@ -21,6 +21,7 @@ from client_agent.steps.admission import settle
 from client_agent.steps.apply import apply_revocations
 from client_agent.steps.heads import share_heads
 from client_agent.steps.intake import fetch_module, refuse, refuse_module, take_statements
+from client_agent.steps.renew import renew_if_due
 from client_agent.steps.source import Source
 from client_agent.steps.waiting import WaitFor
 from ff_protocol.durations import format_duration
@@ -45,6 +46,7 @@ class Received:
         pending: unlearning that has to be finished by synthesise and fit, if any.
         bytes_on_wire: payload in both directions.
         warnings: what does not fit: statements withheld, rolled back or out of order.
+        notes: what the authority says: sites expelled, a new root; and certificates renewed.
     """
 
     admitted: list[str] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Received:
     pending: Pending | None = None
     bytes_on_wire: int = 0
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, other: "Received") -> None:
         """Take in what a later pass did."""
@@ -64,6 +67,7 @@ class Received:
         self.pending = other.pending
         self.bytes_on_wire += other.bytes_on_wire
         self.warnings += [text for text in other.warnings if text not in self.warnings]
+        self.notes += [text for text in other.notes if text not in self.notes]
 
 
 def receive(site: Site, wait: WaitFor | None = None, progress: Progress = SILENT) -> Received:
@@ -130,6 +134,9 @@ def take_from_relay(
         first: the first pass of a command: heads are compared with all that were seen before.
     """
     before = len(result.admitted)
+    if first:
+        names = renew_if_due(site, relay, progress)
+        result.notes += [f"{name} certificate renewed" for name in names]
     take_from(site, relay, result, progress, whole=first)
     if first or len(result.admitted) > before:
         carried = relay.bytes_sent + relay.bytes_received
@@ -192,6 +199,9 @@ def _take_statements(
         result.pending = apply_revocations(site, progress) or result.pending
     result.revocations += intake.revocations
     result.refused.update(intake.refused)
+    for text in intake.notes:
+        result.notes.append(text)
+        progress.note(text)
     for suspicion in intake.suspicions:
         if suspicion.text not in result.warnings:
             result.warnings.append(suspicion.text)

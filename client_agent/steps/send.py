@@ -16,6 +16,7 @@ from client_agent.relay.pace import shown
 from client_agent.site import Site
 from client_agent.steps.heads import share_heads
 from client_agent.steps.release import refuse_release, require_release
+from client_agent.steps.renew import renew_if_due
 from ff_protocol import dsse
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.files import read_bounded
@@ -62,6 +63,7 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
     sent: list[SentModule] = []
     refusals: list[ReleaseRefusedError] = []
     with open_relay(site) as relay:
+        renew_if_due(site, relay, progress)
         held_back = pending_withdrawal(site.home)
         for class_name, folder in folders.items():
             if class_name in held_back:

@@ -13,7 +13,9 @@ from client_agent.policy.file import read_policy
 from client_agent.policy.release import Objection, objections
 from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.forgetting import read_pending
+from client_agent.registry.freshness import Suspicion
 from client_agent.registry.heads import load_heads, suspicions
+from client_agent.registry.members import load_members, roots_version
 from client_agent.registry.modules import (
     admitted_modules,
     own_modules,
@@ -24,10 +26,13 @@ from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
+from client_agent.steps.renew import WARN_DAYS, Validity, validity
 from client_agent.synthesis.dataset import plan_dataset
 from client_agent.synthesis.shards import ShardStore
+from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.manifest import MODULE_FILE, describe_module
+from ff_protocol.members import MemberList
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ def status(site: Site) -> dict[str, Any]:
     record = read_fit_record(site.home)
     pending, refused = read_pending(site), refusals(site.home)
     store = ShardStore(site.home.shards, site.spec, site.trust.federation_id)
+    certificates = validity(site, utc_now())
+    members = load_members(site, utc_now())
     plan = plan_dataset(admitted_modules(site.home), site.spec)
     used = {portion.module.digest: portion.count for portion in plan}
     modules = [
@@ -115,11 +122,21 @@ def status(site: Site) -> dict[str, Any]:
             "samples": record.samples,
             "up_to_date": set(record.modules) == set(used),
         },
+        "identity": {
+            name: {"until": item.until, "days": item.days, "due": item.due}
+            for name, item in certificates.items()
+        },
+        "roots": {
+            "version": roots_version(site),
+            "fingerprint": site.trust.fingerprint,
+            "changing": len(site.trust.roots) > 1,
+        },
+        "expelled": sorted(members.sites()) if members else [],
         "heads": {
             name: {"sequence": heads.sequence, "expires_at": heads.expires_at}
             for name, heads in load_heads(site).items()
         },
-        "warnings": [item.text for item in suspicions(site)],
+        "warnings": [*_warnings(site, certificates, members), *_texts(suspicions(site))],
         "unlearning_pending": None if pending is None else list(pending.modules),
         "certificates": sorted(
             path.name for path in site.home.unlearning_certificates.glob("*.dsse")
@@ -130,6 +147,23 @@ def status(site: Site) -> dict[str, Any]:
 def _suspicious(site: Site, digest: str) -> list[str]:
     comparison = read_comparison(site, digest)
     return [] if comparison is None else [flag["code"] for flag in comparison["flags"]]
+
+
+def _warnings(
+    site: Site, certificates: dict[str, Validity], members: MemberList | None
+) -> list[str]:
+    found = []
+    for name, item in certificates.items():
+        if item.days < WARN_DAYS:
+            left = f"has {item.days} days left" if item.days >= 0 else "has expired"
+            found.append(f"the {name} certificate {left}")
+    if members is not None and site.site_id in members.sites():
+        found.append("this site has been expelled from the federation: ask its operator why")
+    return found
+
+
+def _texts(found: tuple[Suspicion, ...]) -> list[str]:
+    return [item.text for item in found]
 
 
 def inspect(site: Site, name: str) -> Inspection:

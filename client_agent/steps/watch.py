@@ -10,6 +10,8 @@ from client_agent.relay.client import RelayClient
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
 from client_agent.steps.receive import Received, take_from_relay
+from client_agent.steps.renew import renew_if_due, validity
+from ff_protocol.clock import utc_now
 
 LONGEST_PAUSE_SECONDS = 30.0
 AGAIN_SECONDS = 10.0
@@ -47,6 +49,9 @@ def watch(
             began = time.monotonic()
             try:
                 with open_relay(site) as relay:
+                    if any(item.due for item in validity(site, utc_now()).values()):
+                        with site.exclusive(wait=True):
+                            renew_if_due(site, relay, progress)
                     for head in relay.watch(left):
                         if head != seen:
                             _take(site, relay, total, on_received, progress, first=first)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     "--host", "hosts", multiple=True, help="Name or address of the server; may be repeated."
 )
 @click.option("--endpoint", help="HOST:PORT that invitations name by default.")
+@click.option(
+    "--offline-root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the root's key there (a medium for the safe) and never into the home.",
+)
 @click.option("--store", help="URL of the object store, e.g. s3://bucket [default: HOME/store].")
 def command(
     home: "CoordinatorHome",
@@ -33,10 +39,12 @@ def command(
     hosts: tuple[str, ...],
     endpoint: str | None,
     store: str | None,
+    offline_root: Path | None,
 ) -> None:
     """Make the federation's root, its certificates and the signed spec.
 
-    HOME/authority/root.key makes issuing authorities only: it can be moved offline afterwards.
+    The root's key is needed again only to change the root: keep it offline, with --offline-root
+    from the start. With a passphrase (--passphrase-file, FF_PASSPHRASE) all keys are encrypted.
     """
     from coordinator.addresses import check_endpoint, split_endpoint
     from coordinator.authority import found
@@ -47,7 +55,14 @@ def command(
     if endpoint is not None:
         hosts = (*hosts, split_endpoint(check_endpoint(endpoint))[0])
     founded = found(
-        home, federation, spec, hosts=hosts, endpoint=endpoint, store=store, now=utc_now()
+        home,
+        federation,
+        spec,
+        hosts=hosts,
+        endpoint=endpoint,
+        store=store,
+        offline_root=offline_root,
+        now=utc_now(),
     )
     console.result(
         {

@@ -15,12 +15,18 @@ def command(home: "CoordinatorHome", console: Console) -> None:
     from ff_protocol.clock import utc_now
 
     value = overview(home, utc_now())
+    changing = ", changing: end it with ff-coordinator rotate-root --finish"
+    days = value["days"]
     expelled = ", ".join(item["site"] for item in value["expelled"])
     console.result(
         value,
         (
             f"Federation          {value['federation']}",
-            f"Root fingerprint    {value['fingerprint']}",
+            f"Root fingerprint    {value['fingerprint']}"
+            + (changing if value["root_changing"] else ""),
+            f"Days left           root {days['root']}, issuing CA {days['issuing']}"
+            + (f", authority {days['signing']}" if "signing" in days else ""),
+            f"Member list         until {value['members_until'] or 'serve signs the first one'}",
             f"Server certificate  until {value['server_certificate_until']} "
             f"({value['server_certificate_days']} days)",
             f"Server names        {', '.join(value['hosts'])}",

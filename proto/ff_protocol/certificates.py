@@ -1,8 +1,10 @@
 """Making keys, requests and certificates (RFC 5280): ECDSA P-256 throughout.
 
-The chain is root -> issuing CA -> leaf. The root key is needed only to make the issuing CA, so it
-can be taken offline; the issuing key signs leaves. Every leaf names exactly one party in a URI
-SAN and has exactly one purpose, so that a TLS certificate cannot stand in for a signing one.
+The chain is root -> issuing CA -> leaf. The root key is needed only to certify the issuing key, so
+it can be taken offline; the issuing key signs leaves. A new root certifies the same issuing key
+anew (ff_protocol.roots), so that every leaf outlives its first root. Every leaf names exactly one
+party in a URI SAN and has exactly one purpose, so that a TLS certificate cannot stand in for a
+signing one.
 """
 
 import datetime as dt
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ff_protocol.errors import MalformedError
+from ff_protocol.key_encryption import decrypt_key, encrypt_key, is_encrypted
 from ff_protocol.names import Identity
 
 ROOT_LIFETIME = dt.timedelta(days=7305)
@@ -26,6 +29,10 @@ SIGNING_LIFETIME = dt.timedelta(days=3653)
 TLS_LIFETIME = dt.timedelta(days=397)
 BACKDATE = dt.timedelta(hours=12)
 """Tolerated clock difference between the authority and a verifier: clocks are off by hours."""
+
+
+RENEW_BEFORE = dt.timedelta(days=30)
+"""A certificate with less than this left, or less than a third of its life, is to be renewed."""
 
 
 class Purpose(Enum):
@@ -38,7 +45,10 @@ class Purpose(Enum):
 
 @dataclass(frozen=True)
 class Credential:
-    """A private key with its certificate chain, leaf first, without the root."""
+    """A private key with its certificate chain, leaf first, without the root.
+
+    An issuing CA has one certificate under each root that certified its key, the oldest first.
+    """
 
     key: ec.EllipticCurvePrivateKey
     chain: tuple[x509.Certificate, ...]
@@ -48,14 +58,25 @@ class Credential:
         """The certificate of `key`."""
         return self.chain[0]
 
+    @property
+    def until(self) -> dt.datetime:
+        """End of the life of `key`: of an issuing key the last of its certificates counts."""
+        same = [cert for cert in self.chain if cert.public_key() == self.leaf.public_key()]
+        return max(cert.not_valid_after_utc for cert in same)
+
 
 def make_key() -> ec.EllipticCurvePrivateKey:
     """Make a new ECDSA P-256 private key."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def key_to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Serialise a private key as unencrypted PKCS#8 PEM: write it with mode 0600 only."""
+def key_to_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
+    """Serialise a private key as PKCS#8 PEM, encrypted if there is a passphrase.
+
+    Unencrypted it is written with mode 0600 only.
+    """
+    if passphrase is not None:
+        return encrypt_key(key, passphrase)
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -63,14 +84,18 @@ def key_to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def key_from_pem(pem: bytes) -> ec.EllipticCurvePrivateKey:
-    """Load a private key written by `key_to_pem`.
+def key_from_pem(pem: bytes, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
+    """Load a private key written by `key_to_pem`; the passphrase of an unencrypted one is ignored.
 
     Raises:
-        MalformedError: not an unencrypted ECDSA P-256 key.
+        MalformedError: not an ECDSA P-256 key, or encrypted and there is no passphrase.
+        PassphraseError: the passphrase is wrong.
     """
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
+        if is_encrypted(pem) and passphrase is not None:
+            key = decrypt_key(pem, passphrase)
+        else:
+            key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
         raise MalformedError("not a readable private key") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
@@ -98,12 +123,19 @@ def chain_from_pem(pem: bytes) -> tuple[x509.Certificate, ...]:
     return chain
 
 
-def make_root(name: str, now: dt.datetime) -> Credential:
-    """Make a federation's self-signed root."""
+def make_root(name: str, now: dt.datetime, *, begins: dt.datetime | None = None) -> Credential:
+    """Make a federation's self-signed root.
+
+    Args:
+        name: of the federation.
+        now: its life counts from here.
+        begins: start of validity, `BACKDATE` before `now` unless given. A root that follows another
+            begins when that one did: stock verifiers look at the time at which a leaf began.
+    """
     key = make_key()
     subject = _name(f"{name} root")
     certificate = (
-        _builder(subject, subject, key.public_key(), now, ROOT_LIFETIME)
+        _builder(subject, subject, key.public_key(), now, ROOT_LIFETIME, begins)
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -115,17 +147,36 @@ def make_root(name: str, now: dt.datetime) -> Credential:
 def make_issuing(root: Credential, name: str, now: dt.datetime) -> Credential:
     """Make the CA that signs leaves, under `root`."""
     key = make_key()
-    certificate = (
-        _builder(
-            _name(f"{name} issuing"), root.leaf.subject, key.public_key(), now, ISSUING_LIFETIME
-        )
+    return Credential(
+        key, (certify_issuing(root, key.public_key(), _name(f"{name} issuing"), now),)
+    )
+
+
+def certify_issuing(
+    root: Credential,
+    public_key: ec.EllipticCurvePublicKey,
+    subject: x509.Name,
+    now: dt.datetime,
+    *,
+    begins: dt.datetime | None = None,
+) -> x509.Certificate:
+    """Certify an issuing key, new or already certified by another root.
+
+    Args:
+        root: the root that certifies.
+        public_key: the issuing key.
+        subject: the issuing CA's name, the same under every root.
+        now: its life counts from here.
+        begins: as for `make_root`.
+    """
+    return (
+        _builder(subject, root.leaf.subject, public_key, now, ISSUING_LIFETIME, begins)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(ca=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(_authority_key(root.leaf), critical=False)
         .sign(root.key, hashes.SHA256())
     )
-    return Credential(key, (certificate,))
 
 
 def issue_leaf(
@@ -154,7 +205,7 @@ def issue_leaf(
     """
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(str(identity))]
     names += [_host_name(host) for host in hosts]
-    lifetime = min(lifetime, issuing.leaf.not_valid_after_utc - now)
+    lifetime = min(lifetime, issuing.until - now)
     certificate = (
         _builder(
             _name(identity.site_id or identity.role),
@@ -184,6 +235,20 @@ def make_request(key: ec.EllipticCurvePrivateKey, common_name: str) -> bytes:
     return request.public_bytes(serialization.Encoding.PEM)
 
 
+def request_name(pem: bytes) -> str:
+    """Return the common name of a certificate request.
+
+    Raises:
+        MalformedError: unreadable, or not exactly one.
+    """
+    try:
+        names = x509.load_pem_x509_csr(pem).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        (name,) = names
+    except ValueError as error:
+        raise MalformedError("not a certificate request with a name") from error
+    return str(name.value)
+
+
 def request_public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
     """Return the key of a certificate request whose self-signature holds.
 
@@ -201,6 +266,13 @@ def request_public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
     if not valid:
         raise MalformedError("the certificate request does not prove possession of its key")
     return key
+
+
+def renewal_due(certificate: x509.Certificate, now: dt.datetime) -> bool:
+    """Say whether less than a third of a certificate's life, or less than 30 days, is left."""
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    left = certificate.not_valid_after_utc - now
+    return left < max(life / 3, RENEW_BEFORE)
 
 
 def root_fingerprint(root: x509.Certificate) -> str:
@@ -230,6 +302,7 @@ def _builder(
     public_key: ec.EllipticCurvePublicKey,
     now: dt.datetime,
     lifetime: dt.timedelta,
+    begins: dt.datetime | None = None,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -237,7 +310,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
+        .not_valid_before(begins or now - BACKDATE)
         .not_valid_after(now + lifetime)
     )
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,30 @@ def shared_options(home_help: str) -> list[click.Parameter]:
             ["--json", "as_json"], is_flag=True, help="One JSON document on standard output."
         ),
         click.Option(["--quiet", "-q"], is_flag=True, help="No progress, no remarks."),
+        click.Option(
+            ["--passphrase-file"],
+            type=click.Path(path_type=Path),
+            help="First line: passphrase of the private keys [default: FF_PASSPHRASE, or asked].",
+        ),
     ]
+
+
+def new_passphrase_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the `passphrase` commands: `action` and `new_passphrase_file`."""
+    for option in (
+        click.option(
+            "--new-passphrase-file",
+            type=click.Path(path_type=Path),
+            help="First line: the new passphrase [default: FF_NEW_PASSPHRASE, or asked twice].",
+        ),
+        click.option("--remove", "action", flag_value="remove", help="Leave the keys unencrypted."),
+        click.option("--change", "action", flag_value="change", help="Encrypt them anew."),
+        click.option(
+            "--set", "action", flag_value="set", required=True, help="Encrypt the private keys."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def print_success(value: dict[str, Any]) -> None:

@@ -58,6 +58,13 @@ class UntrustedError(FederatedFactoryError):
     error_code = "untrusted"
 
 
+class PassphraseError(FederatedFactoryError):
+    """The passphrase of the private keys is missing or wrong."""
+
+    exit_code = ExitCode.IDENTITY
+    error_code = "passphrase"
+
+
 class SpecError(FederatedFactoryError):
     """A configuration or specification file breaks its schema; the message names key and value."""
 

@@ -16,8 +16,9 @@ from ff_protocol.clock import parse_timestamp, timestamp
 from ff_protocol.errors import MalformedError, SpecError, UntrustedError
 from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_INVITATION_BYTES
 from ff_protocol.names import Identity, Role, check_site_id
+from ff_protocol.roots import FIRST_VERSION, MAX_VERSIONS
 from ff_protocol.schema import Strict, parse
-from ff_protocol.trust import TrustRoot
+from ff_protocol.trust import TrustRoot, directly_issued
 
 
 class Invitation(Strict):
@@ -28,6 +29,7 @@ class Invitation(Strict):
         server_name: the name that the server's certificate must carry, if it is not the host.
         root: the federation's root certificate, PEM.
         fingerprint: SHA-256 of the root, for people to compare out of band.
+        roots_version: how often the federation's root has changed, plus 1 (ff_protocol.roots).
     """
 
     format: Literal["ff-invitation/1"] = "ff-invitation/1"
@@ -41,10 +43,14 @@ class Invitation(Strict):
     expires_at: str
     certificates: str = Field(max_length=4 * MAX_CERTIFICATE_BYTES)
     key: str = Field(max_length=MAX_CERTIFICATE_BYTES, repr=False)
+    roots_version: int = Field(default=FIRST_VERSION, ge=FIRST_VERSION, le=MAX_VERSIONS)
 
     def to_bytes(self) -> bytes:
-        """Serialise as canonical JSON."""
-        return canonical.dumps(self.model_dump(mode="json"))
+        """Serialise as canonical JSON; agents of before roots could change read it if none has."""
+        value = self.model_dump(mode="json")
+        if self.roots_version == FIRST_VERSION:
+            del value["roots_version"]
+        return canonical.dumps(value)
 
     def trust_root(self) -> TrustRoot:
         """Return the root that this invitation asks to trust.
@@ -54,7 +60,10 @@ class Invitation(Strict):
             UntrustedError: the root is not the one whose fingerprint is stated.
         """
         (root, *rest) = chain_from_pem(self.root.encode())
-        trust = TrustRoot(root, self.federation_id)
+        # After a change of root the issuing key has a certificate under each of them.
+        _, *intermediates = chain_from_pem(self.certificates.encode())
+        own = tuple(item for item in intermediates[1:] if directly_issued(item, root))
+        trust = TrustRoot(root, self.federation_id, issuing=own)
         if rest or trust.fingerprint != self.fingerprint:
             raise UntrustedError("the invitation's root certificate and fingerprint differ")
         return trust

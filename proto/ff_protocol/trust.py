@@ -1,32 +1,72 @@
 """Who may speak: certificate rules without any I/O.
 
-A leaf is trusted for one purpose if its chain ends at the federation's root, every certificate is
-within its dates, its only extended key usage is that purpose, and its only URI SAN names a party
-of this federation. (The stock model verifier checks neither dates nor purpose nor identity.)
+A leaf is trusted for one purpose if its chain ends at the federation's root (at one of two while
+the root changes: ff_protocol.roots), every certificate is within its dates, its only extended key
+usage is that purpose, and its only URI SAN names a party of this federation. (The stock model
+verifier checks neither dates nor purpose nor identity.)
 """
 
 import datetime as dt
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import verification
 
-from ff_protocol.certificates import Purpose, root_fingerprint
+from ff_protocol.certificates import Purpose, chain_from_pem, chain_to_pem, root_fingerprint
 from ff_protocol.errors import MalformedError, UntrustedError
 from ff_protocol.names import Identity, Role
 
 
 class TrustRoot:
-    """A federation's root certificate and its id."""
+    """A federation's root certificate and its id.
 
-    def __init__(self, root: x509.Certificate, federation_id: str) -> None:
-        """Pin `root` as the only anchor of `federation_id`."""
-        self.certificate = root
+    Attributes:
+        federation_id: stays the same when roots change.
+        roots: the root that stands for the federation now; its successor behind it while both hold.
+        issuing: known certificates of the issuing key, one under each root: they complete chains
+            that name another root only.
+    """
+
+    def __init__(
+        self,
+        root: x509.Certificate,
+        federation_id: str,
+        *,
+        successor: x509.Certificate | None = None,
+        issuing: tuple[x509.Certificate, ...] = (),
+    ) -> None:
+        """Pin `root` (and `successor`) as the only anchors of `federation_id`."""
         self.federation_id = federation_id
+        self.roots = (root,) if successor is None else (root, successor)
+        self.issuing = issuing
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The root that stands for the federation now."""
+        return self.roots[0]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the root certificate in hexadecimal."""
+        """SHA-256 of that root certificate in hexadecimal."""
         return root_fingerprint(self.certificate)
+
+    @property
+    def pem(self) -> bytes:
+        """Roots and issuing certificates, as `federation-ca.pem` holds them and TLS takes them.
+
+        Law: `parse_trust(trust.pem, id)` has the same roots and issuing certificates.
+        """
+        return chain_to_pem((*self.roots, *self.issuing))
+
+    def become(self, other: "TrustRoot") -> None:
+        """Trust from now on what `other` trusts: for whoever holds this object while roots change.
+
+        Raises:
+            UntrustedError: it is of another federation.
+        """
+        if other.federation_id != self.federation_id:
+            raise UntrustedError(f"roots of another federation: {other.federation_id}")
+        self.roots, self.issuing = other.roots, other.issuing
 
     def verify(
         self,
@@ -49,7 +89,7 @@ class TrustRoot:
         """
         leaf = chain[0]
         try:
-            self._verifier(at).verify(leaf, list(chain[1:]))
+            self._verifier(at).verify(leaf, [*chain[1:], *self.issuing])
         except verification.VerificationError as error:
             raise UntrustedError(f"certificate refused: {_reason(leaf, at, error)}") from error
         identity = leaf_identity(leaf, purpose)
@@ -70,7 +110,7 @@ class TrustRoot:
         )
         return (
             verification.PolicyBuilder()
-            .store(verification.Store([self.certificate]))
+            .store(verification.Store(list(self.roots)))
             .time(at)
             .max_chain_depth(2)
             .extension_policies(
@@ -79,6 +119,31 @@ class TrustRoot:
             )
             .build_client_verifier()
         )
+
+
+def parse_trust(pem: bytes, federation_id: str) -> TrustRoot:
+    """Parse what `TrustRoot.pem` wrote.
+
+    Raises:
+        MalformedError: not one or two roots with at most as many other certificates.
+    """
+    chain = chain_from_pem(pem)
+    roots = [certificate for certificate in chain if certificate.subject == certificate.issuer]
+    issuing = tuple(certificate for certificate in chain if certificate not in roots)
+    if not 1 <= len(roots) <= 2 or len(issuing) > len(roots):
+        raise MalformedError("one root, or two while they change, are expected")
+    return TrustRoot(
+        roots[0], federation_id, successor=roots[1] if roots[1:] else None, issuing=issuing
+    )
+
+
+def directly_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Say whether `issuer` signed `certificate`."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def leaf_identity(leaf: x509.Certificate, purpose: Purpose) -> Identity:

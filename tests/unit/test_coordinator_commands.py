@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from coordinator.addresses import check_endpoint, split_endpoint
-from coordinator.authority import RENEW_BEFORE, renew_server_certificate
+from coordinator.authority import renew_server_certificate
 from coordinator.cli import main
-from coordinator.errors import UsageError
+from coordinator.errors import NotReadyError, UsageError
 from coordinator.home import CoordinatorHome
+from ff_protocol import key_encryption
+from ff_protocol.certificates import RENEW_BEFORE
 from ff_protocol.clock import utc_now
 from ff_protocol.invitation import parse_invitation
 from ff_protocol.names import Role
@@ -195,3 +197,64 @@ def test_help_imports_nothing_heavy_and_is_quick():
         [sys.executable, "-m", "coordinator.cli", "--help"], capture_output=True, check=True
     )
     assert time.perf_counter() - started < 2  # 0.2 s on an idle machine
+
+
+def test_a_stolen_server_key_is_replaced_by_deleting_it(home):
+    held = home.credential("server")
+    home.key("server").unlink()
+    with pytest.raises(NotReadyError):
+        renew_server_certificate(home, utc_now())
+    home.certificate("server").unlink()
+    made = renew_server_certificate(home, utc_now())
+    assert made.key.private_numbers() != held.key.private_numbers()
+    assert home.credential("server").leaf == made.leaf
+
+
+def test_an_offline_root_is_not_in_the_home_and_is_not_overwritten(tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    safe = tmp_path / "safe"
+    code, document = init(tmp_path, "--offline-root", safe)
+    assert code == 0
+    home = CoordinatorHome(tmp_path / "home")
+    assert not home.key("root").exists()
+    assert stat.S_IMODE((safe / "root.key").stat().st_mode) == 0o600
+    path = tmp_path / "invitation.json"
+    code, _ = run(
+        *("invite", "st-anna", "--home", home.root, "--endpoint", "h:1", "--output", path)
+    )
+    assert code == 0
+    other = tmp_path / "other"
+    spec = tmp_path / "spec.yaml"
+    code, document = run(
+        *("init", "--home", other, "--federation", "x", "--spec", spec, "--offline-root", safe)
+    )
+    assert (code, other.exists()) == (2, False)
+    assert "already" in document["message"]
+
+
+def test_the_keys_of_a_home_are_encrypted_from_the_start_or_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(key_encryption, "SCRYPT_N", 2**10)
+    monkeypatch.delenv("FF_PASSPHRASE", raising=False)
+    phrase, other = tmp_path / "phrase", tmp_path / "other"
+    phrase.write_text("correct horse battery")
+    other.write_text("another long phrase")
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    assert init(tmp_path, "--passphrase-file", phrase)[0] == 0
+    home = tmp_path / "home"
+    keys = list(home.rglob("*.key"))
+    assert len(keys) == 4
+    assert all(b"ENCRYPTED" in key.read_bytes() for key in keys)
+    invite = ("invite", "st-anna", "--home", home, "--endpoint", "h:1")
+    invite = (*invite, "--output", tmp_path / "invitation.json")
+    code, document = run(*invite)
+    assert (code, document["error_code"]) == (5, "passphrase")
+    code, document = run(*invite, "--passphrase-file", other)
+    assert (code, document["error_code"]) == (5, "passphrase")
+    assert run(*invite, "--passphrase-file", phrase)[0] == 0
+    assert run("status", "--home", home)[0] == 0
+    change = ("passphrase", "--home", home, "--passphrase-file", phrase)
+    assert run(*change, "--change", "--new-passphrase-file", other)[1]["keys"] == 4
+    assert run(*invite, "--passphrase-file", other)[0] == 0
+    code, document = run("passphrase", "--home", home, "--passphrase-file", other, "--remove")
+    assert (code, document["encrypted"]) == (0, False)
+    assert run(*invite)[0] == 0

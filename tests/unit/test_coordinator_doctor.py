@@ -33,7 +33,7 @@ def test_a_new_federation_is_healthy_and_nothing_is_left_behind(home):
     before = sorted(home.root.rglob("*"))
     code, document = run("doctor", "--home", home.root)
     assert (code, document["healthy"]) == (0, True)
-    assert len(document["checks"]) == 9
+    assert len(document["checks"]) == 10
     after = [path for path in sorted(home.root.rglob("*")) if path not in before]
     assert all(path.is_dir() for path in after), after
 

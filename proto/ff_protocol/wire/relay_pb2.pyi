@@ -86,6 +86,22 @@ class News(_message.Message):
     head: bytes
     def __init__(self, head: _Optional[bytes] = ...) -> None: ...
 
+class RenewRequest(_message.Message):
+    __slots__ = ("tls_request", "signing_request")
+    TLS_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    tls_request: bytes
+    signing_request: bytes
+    def __init__(self, tls_request: _Optional[bytes] = ..., signing_request: _Optional[bytes] = ...) -> None: ...
+
+class RenewResponse(_message.Message):
+    __slots__ = ("tls_chain", "signing_chain")
+    TLS_CHAIN_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_CHAIN_FIELD_NUMBER: _ClassVar[int]
+    tls_chain: bytes
+    signing_chain: bytes
+    def __init__(self, tls_chain: _Optional[bytes] = ..., signing_chain: _Optional[bytes] = ...) -> None: ...
+
 class EnrolRequest(_message.Message):
     __slots__ = ("tls_request", "signing_request")
     TLS_REQUEST_FIELD_NUMBER: _ClassVar[int]

@@ -70,6 +70,11 @@ class RelayStub:
                 request_serializer=relay__pb2.WatchRequest.SerializeToString,
                 response_deserializer=relay__pb2.News.FromString,
                 _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/federated_factory.relay.v1.Relay/Renew',
+                request_serializer=relay__pb2.RenewRequest.SerializeToString,
+                response_deserializer=relay__pb2.RenewResponse.FromString,
+                _registered_method=True)
 
 
 class RelayServicer:
@@ -126,6 +131,14 @@ class RelayServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Renew(self, request, context):
+        """New certificates for the caller, for new keys, before those that it has expire. The caller's
+        present TLS certificate vouches for it, each request for the possession of its key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RelayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -163,6 +176,11 @@ def add_RelayServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=relay__pb2.WatchRequest.FromString,
                     response_serializer=relay__pb2.News.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=relay__pb2.RenewRequest.FromString,
+                    response_serializer=relay__pb2.RenewResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -355,6 +373,33 @@ class Relay:
             '/federated_factory.relay.v1.Relay/Watch',
             relay__pb2.WatchRequest.SerializeToString,
             relay__pb2.News.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/federated_factory.relay.v1.Relay/Renew',
+            relay__pb2.RenewRequest.SerializeToString,
+            relay__pb2.RenewResponse.FromString,
             options,
             channel_credentials,
             insecure,
