@@ -1,73 +1,174 @@
 """Which images to read and the class of each, before any pixel is decoded."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from client_agent.errors import DataError
-from client_agent.preparation.prepare import prepare
-from client_agent.sources.class_names import ClassNames
-from client_agent.sources.dicom import read_uid
-from client_agent.sources.labels import listed, read_labels
-from client_agent.sources.npz import read_npz_images, read_npz_split
-from client_agent.sources.reading import FileItem, Read
-from client_agent.sources.tree import FolderLabels, list_candidates, of_split
+from client_agent.sources.class_names import LEFT_OUT, ClassNames
+from client_agent.sources.headers import Header, accession_key
+from client_agent.sources.index import HeaderIndex
+from client_agent.sources.labelled import Skipped
+from client_agent.sources.labels import LabelTable, read_labels
+from client_agent.sources.listing import listed
+from client_agent.sources.reading import FileItem
+from client_agent.sources.survey import survey
+from client_agent.sources.tree import FileEntry, FolderLabels, list_candidates, of_split
 
-_OnProgress = Callable[[int, int], None] | None
+_SHOWN = 5
+Seen = Sequence[tuple[str, Header]]
+"""Candidates by path (or UID, of a server) with their headers."""
+
+_KEYS: dict[str, Callable[[Header], str]] = {
+    "sopinstanceuid": lambda header: header.uid,
+    "seriesinstanceuid": lambda header: header.series,
+    "studyinstanceuid": lambda header: header.study,
+    "accessionnumber": lambda header: header.accession,
+}
 
 
-def labelled_files(
+@dataclass(frozen=True)
+class LabelRule:
+    """Where labels come from: a table, an attribute, or neither: then from folders.
+
+    Attributes:
+        csv: a labels.csv.
+        tags: see `label_tag`; empty for none.
+    """
+
+    csv: Path | None = None
+    tags: tuple[int, ...] = ()
+
+
+@dataclass
+class Plan:
+    """Images to read, and files that are known to be left out without reading more of them."""
+
+    items: list[FileItem] = field(default_factory=list)
+    damaged: list[Skipped] = field(default_factory=list)
+    others: list[Skipped] = field(default_factory=list)
+
+
+def plan_folder(
     root: Path,
     names: ClassNames,
     wanted: frozenset[int] | None,
-    labels_csv: Path | None,
+    rule: LabelRule,
     split: str,
-) -> list[FileItem]:
+    *,
+    files: Iterable[FileEntry] | None = None,
+    index: HeaderIndex | None = None,
+) -> Plan:
     """List a folder's images with their classes.
+
+    Args:
+        root: the folder.
+        names: the federation's classes and the site's names for them.
+        wanted: classes to take; None takes all and insists on a class for each file.
+        rule: where labels come from.
+        split: train, val or test, where the tree is divided so and folders give the labels.
+        files: those to look at, None for the whole tree.
+        index: what is known of them already.
 
     Raises:
         DataError: as for `load_images`.
+        ResourceError: the folder went away.
     """
-    candidates = list_candidates(root)
-    found_csv = root / "labels.csv"
-    csv_path = labels_csv or (found_csv if found_csv.is_file() else None)
-    if csv_path is not None:
-        items = _by_csv(root, candidates, names, csv_path, skip_unknown=wanted is not None)
+
+    def seen() -> Seen:
+        looked = survey(root, files=files, tags=rule.tags, index=index)
+        return [(entry.relative, header) for entry, header in looked.entries]
+
+    if rule.tags:
+        plan = by_tag(seen(), names, wanted)
+    elif rule.csv is not None:
+        table = read_labels(rule.csv, names, skip_unknown=wanted is not None)
+        if table.by_uid:
+            plan = by_identifier(seen(), table, rule.csv.name, root.name)
+        else:
+            candidates = _candidates(root, files, index, seen)
+            plan = _by_path(root, candidates, table, rule.csv.name)
     else:
-        items = _by_folder(root, of_split(root, candidates, split), names, wanted)
-    return [item for item in items if wanted is None or item.label in wanted]
+        candidates = _candidates(root, files, index, seen)
+        plan = _by_folder(root, of_split(root, candidates, split), names, wanted)
+    plan.items = [
+        item
+        for item in plan.items
+        if item.label != LEFT_OUT and (wanted is None or item.label in wanted)
+    ]
+    return plan
 
 
-def _by_folder(
-    root: Path, candidates: list[str], names: ClassNames, wanted: frozenset[int] | None
-) -> list[FileItem]:
-    label_of = FolderLabels(root, names)
-    items = []
-    for relative in candidates:
-        try:
-            items.append(FileItem(relative, relative, label_of(relative)))
-        except DataError:
-            if wanted is None:
-                raise
-    return items
+def by_tag(seen: Seen, names: ClassNames, wanted: frozenset[int] | None) -> Plan:
+    """Give each image the class that its attribute names; see `label_tag`.
+
+    Raises:
+        DataError: values that are of no class, or an image whose values are of two.
+    """
+    plan = Plan()
+    unmapped: Counter[str] = Counter()
+    conflicts: list[str] = []
+    for relative, header in seen:
+        if header.reason:
+            (plan.damaged if header.damaged else plan.others).append(
+                Skipped(relative, header.reason)
+            )
+            continue
+        values = header.labels or ("",)
+        found = {names.find(value) for value in values}
+        if None in found:
+            unmapped.update(value for value in values if names.find(value) is None)
+        elif len(found) > 1:
+            conflicts.append(f"{relative} ({', '.join(values)[:80]})")
+        else:
+            plan.items.append(FileItem(relative, printable(relative), found.pop() or 0))
+    if conflicts:
+        raise DataError(
+            f"{len(conflicts)} images have values of two classes: {listed(conflicts)}",
+            hint="leave one of the names out in the label map, or give --labels FILE.csv",
+        )
+    if unmapped and wanted is None:
+        raise names.unmapped(unmapped, "the attribute has values")
+    return plan
 
 
-def _by_csv(
-    root: Path, candidates: list[str], names: ClassNames, csv_path: Path, *, skip_unknown: bool
-) -> list[FileItem]:
-    table = read_labels(csv_path, names, skip_unknown=skip_unknown)
-    where: dict[str, str] = {}
-    for relative in candidates:
-        key = read_uid(root / relative) if table.by_uid else relative
-        if key is not None:
-            where.setdefault(key, relative)
-    missing = [key for key in table.labels if key not in where]
+def by_identifier(seen: Seen, table: LabelTable, csv_name: str, where: str) -> Plan:
+    """Give images the class that a table has for their UID, series, study or accession number.
+
+    Raises:
+        DataError: rows without an image, or images of two patients under one UID.
+    """
+    key_of = _KEYS[table.key]
+    single = table.key == "sopinstanceuid"
+    found: dict[str, list[tuple[str, Header]]] = {}
+    for relative, header in seen:
+        key = key_of(header)
+        if key and not (header.reason and not single):
+            found.setdefault(key, []).append((relative, header))
+    keys = {key: accession_key(key) if table.key == "accessionnumber" else key
+            for key in table.labels}  # fmt: skip
+    missing = [key for key, hidden in keys.items() if hidden not in found]
     if missing:
         raise DataError(
-            f"{csv_path.name}: {len(missing)} rows name images that are not in {root.name}: "
-            f"{listed(missing)}"
+            f"{csv_name}: {len(missing)} rows name images that are not in {where}: "
+            f"{listed(missing, _SHOWN)}"
         )
-    items = [FileItem(where[key], key, label) for key, label in table.labels.items()]
-    return sorted(items, key=lambda item: item.relative)
+    plan, shared = Plan(), []
+    for key, label in table.labels.items():
+        group, hits = table.groups.get(key, ""), found[keys[key]]
+        if single and len({header.group for _, header in hits}) > 1:
+            shared.append(f"{key} ({', '.join(relative for relative, _ in hits[:2])})")
+        for relative, _ in hits[:1] if single else hits:
+            name = key if single else printable(relative)
+            plan.items.append(FileItem(relative, name, label, group))
+    if shared:
+        raise DataError(
+            f"{len(shared)} UIDs in {csv_name} are of two patients: {listed(shared, _SHOWN)}",
+            hint="name these images by path instead",
+        )
+    plan.items.sort(key=lambda item: item.relative)
+    return plan
 
 
 def require(
@@ -89,65 +190,61 @@ def require(
         )
 
 
-def npz(
-    path: Path,
-    names: ClassNames,
-    only_classes: Sequence[str] | None,
-    split: str,
-    image_size: int,
-    channels: int,
-    on_progress: _OnProgress,
-) -> tuple[frozenset[int] | None, Read]:
-    """Read an .npz file's split; without class names label i is the federation's class i.
-
-    Raises:
-        DataError: as for `load_images`.
-    """
-    images, labels, own = read_npz_split(path, split)
-    if own is None and only_classes is not None:
-        only_classes = [_name_of_index(text, names) for text in only_classes]
-    wanted = names.subset(only_classes)
-    mapping: dict[int, int] = {}
-    for label in sorted(set(labels.tolist())):
-        index = names.find(own[label]) if own else (label if label < len(names.classes) else None)
-        if index is not None:
-            mapping[label] = index
-        elif wanted is None:
-            raise names.unknown(own[label] if own else str(label), f"{path.name}: class")
-    chosen = [
-        (number, mapping[label])
-        for number, label in enumerate(labels.tolist())
-        if label in mapping and (wanted is None or mapping[label] in wanted)
-    ]
-    result = Read()
-    for done, (number, label) in enumerate(chosen, start=1):
-        image = prepare(images[number], image_size=image_size, channels=channels)
-        result.add(image, label, f"{split}/{number}")
-        if on_progress is not None:
-            on_progress(done, len(chosen))
-    return wanted, result
+def printable(relative: str) -> str:
+    """Return a path as it can be written down: names on a disk need not be UTF-8."""
+    return relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def npz_unlabelled(
-    path: Path, split: str, image_size: int, channels: int, on_progress: _OnProgress
-) -> Read:
-    """Read the images of an .npz file's split.
-
-    Raises:
-        DataError: as for `load_unlabelled`.
-    """
-    images = read_npz_images(path, split)
-    result = Read()
-    for number, pixels in enumerate(images):
-        image = prepare(pixels, image_size=image_size, channels=channels)
-        result.add(image, -1, f"{split}/{number}")
-        if on_progress is not None:
-            on_progress(number + 1, len(images))
-    return result
+def _candidates(
+    root: Path,
+    files: Iterable[FileEntry] | None,
+    index: HeaderIndex | None,
+    seen: Callable[[], Seen],
+) -> list[str]:
+    """Image candidates by path; with an index, files that it knows need not be opened."""
+    if files is None and index is None:
+        return list_candidates(root)
+    return sorted(relative for relative, _ in seen())
 
 
-def _name_of_index(text: str, names: ClassNames) -> str:
-    """Turn `3` into the fourth class's name, unless a class is called `3`."""
-    if names.find(text) is None and text.isdecimal() and int(text) < len(names.classes):
-        return names.classes[int(text)]
-    return text
+def _by_folder(
+    root: Path, candidates: list[str], names: ClassNames, wanted: frozenset[int] | None
+) -> Plan:
+    label_of = FolderLabels(root, names)
+    plan = Plan()
+    unmapped: Counter[str] = Counter()
+    outside: list[str] = []
+    for relative in candidates:
+        label = label_of.find(relative)
+        if label is not None:
+            plan.items.append(FileItem(relative, printable(relative), label))
+        elif folder := label_of.blamed(relative):
+            unmapped[folder] += 1
+        else:
+            outside.append(relative)
+    if wanted is None and outside:
+        raise DataError(
+            f"{listed(outside, _SHOWN)} lie in no class folder"
+            if len(outside) > 1
+            else f"{outside[0]} lies in no class folder",
+            hint="put images into one folder per class, or give --labels FILE.csv or --label-tag",
+        )
+    if wanted is None and unmapped:
+        raise names.unmapped(unmapped, "there are folders")
+    return plan
+
+
+def _by_path(root: Path, candidates: list[str], table: LabelTable, csv_name: str) -> Plan:
+    known = set(candidates)
+    missing = [key for key in table.labels if key not in known]
+    if missing:
+        raise DataError(
+            f"{csv_name}: {len(missing)} rows name images that are not in {root.name}: "
+            f"{listed(missing, _SHOWN)}"
+        )
+    return Plan(
+        [
+            FileItem(key, printable(key), label, table.groups.get(key, ""))
+            for key, label in sorted(table.labels.items())
+        ]
+    )
