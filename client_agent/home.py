@@ -15,6 +15,7 @@ statements/             publications, revocations and heads as received
 training-images/        which images went into which own module; never leaves the site
 learning-curves/        losses of each own module while it was trained, by digest
 withdrawn.json          images that no module may be trained on any more
+scan-index.sqlite       what is known of image files already; a cache, holds no path or patient
 withdrawal.json         a withdrawal under way, until its statement is signed
 shards/<digest>/        synthetic images, by module
 classifier/             classifier.onnx and fit.json
@@ -123,6 +124,11 @@ class Home:
     def learning_curve(self, digest: str) -> Path:
         """Losses of an own module while it was trained."""
         return self.root / "learning-curves" / f"{digest}.json"
+
+    @property
+    def scan_index(self) -> Path:
+        """Headers of image files by path, size and time of change: a cache."""
+        return self.root / "scan-index.sqlite"
 
     @property
     def withdrawn_images(self) -> Path:

@@ -25,10 +25,10 @@ def prepare(
 ) -> np.ndarray:
     """Bring one image to the federation's shape.
 
-    The physically longer side becomes `image_size` by Pillow's bicubic filter, whose support widens when
-    shrinking (antialiasing); the shorter side is padded with black on both sides, one pixel more
-    at the bottom or right if odd. Anatomy is thus neither stretched nor cut off, as a viewer's
-    "fit to window" shows it.
+    The physically longer side becomes `image_size` by Pillow's bicubic filter, whose support
+    widens when shrinking (antialiasing); the shorter side is padded with black on both sides, one
+    pixel more at the bottom or right if odd. Anatomy is thus neither stretched nor cut off, as a
+    viewer's "fit to window" shows it.
 
     Args:
         pixels: [H, W] or [H, W, 1..4], bool, integer or floating; see `depth.RULES`.

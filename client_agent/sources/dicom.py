@@ -7,7 +7,7 @@ import os
 import warnings
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from client_agent.errors import DataError
 from client_agent.preparation.dicom_rules import Rendering, choose_frames
@@ -31,9 +31,7 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _CHUNK = 1 << 20
 
 
-def read_dicom(
-    source: Path | IO[bytes], rendering: Rendering | None = None
-) -> tuple[RawImage, ...]:
+def read_dicom(source: Path | BinaryIO, rendering: Rendering | None = None) -> tuple[RawImage, ...]:
     """Read those frames of a DICOM file that `rendering` asks for.
 
     Args:
@@ -88,7 +86,7 @@ def patient_group(dataset: Any) -> str:
     )
 
 
-def refuse_deflate_bomb(stream: IO[bytes]) -> None:
+def refuse_deflate_bomb(stream: BinaryIO) -> None:
     """Refuse a deflated file that expands beyond measure; leaves the stream at its beginning.
 
     Raises:
@@ -118,7 +116,7 @@ def refuse_deflate_bomb(stream: IO[bytes]) -> None:
     stream.seek(0)
 
 
-def _open(source: Path | IO[bytes], only: list[str] | None = None) -> Any:
+def _open(source: Path | BinaryIO, only: list[str] | None = None) -> Any:
     if isinstance(source, Path):
         with source.open("rb") as stream:
             if os.fstat(stream.fileno()).st_size > MAX_FILE_BYTES:

@@ -8,7 +8,7 @@ import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from client_agent.errors import DataError
 from client_agent.sources.dicom_objects import other_kind, pixel_fault
@@ -22,7 +22,11 @@ _TAGS = (
     "PhotometricInterpretation", "BitsStored", "BurnedInAnnotation", "RecognizableVisualFeatures",
     "AvailableTransferSyntaxUID",
 )  # fmt: skip
-_PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_PIXELS = {
+    0x7FE00008: "FloatPixelData",
+    0x7FE00009: "DoubleFloatPixelData",
+    0x7FE00010: "PixelData",
+}
 _UNDEFINED = 0xFFFFFFFF
 _MAX_ITEMS = 4096
 _MAX_TEXT = 128
@@ -83,10 +87,10 @@ class Header:
         """Undo `to_row`.
 
         Raises:
-            TypeError, IndexError: not such a row.
+            TypeError, ValueError: not such a row.
         """
-        *values, labels = row
-        return cls(*values, tuple(labels))
+        values = dict(zip(cls.__dataclass_fields__, row, strict=True))
+        return cls(**{**values, "labels": tuple(values["labels"])})
 
 
 def accession_key(number: str) -> str:
@@ -116,7 +120,7 @@ def identify(start: bytes) -> str | None:
     return None
 
 
-def read_header(stream: IO[bytes], size: int, tags: tuple[int, ...] = ()) -> Header:
+def read_header(stream: BinaryIO, size: int, tags: tuple[int, ...] = ()) -> Header:
     """Read the header of an open file that `identify` calls DICOM.
 
     Args:
@@ -208,7 +212,7 @@ def summarise(dataset: Any, syntax: str, pixels: str, tags: tuple[int, ...] = ()
     )
 
 
-def _truncated(stream: IO[bytes], offset: int, length: int, size: int) -> bool:
+def _truncated(stream: BinaryIO, offset: int, length: int, size: int) -> bool:
     """Say whether the pixel element goes beyond the file's end; fragments are stepped over."""
     if length != _UNDEFINED:
         return offset + length > size

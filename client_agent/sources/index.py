@@ -125,10 +125,8 @@ class KnownHeaders:
         return [key for key in self._rows if key not in self._met]
 
 
-def default_index(home: Path | None) -> Path:
-    """Return where the index lies: in the home of a site, else in the user's cache."""
-    if home is not None:
-        return home / "scan-index.sqlite"
+def cached_index() -> Path:
+    """Return where the index lies for whoever has no home: in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     return Path(cache) / "federated-factory" / "scan-index.sqlite"
 

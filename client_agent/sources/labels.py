@@ -52,27 +52,25 @@ class LabelTable:
         return self.key != PATH
 
 
-def read_labels(path: Path, names: ClassNames, *, skip_unknown: bool = False) -> LabelTable:
+def read_labels(
+    path: Path, names: ClassNames, *, unmapped: Counter[str] | None = None
+) -> LabelTable:
     """Read and check a labels.csv.
 
     Args:
         path: the file.
         names: the federation's classes, and the site's names for them.
-        skip_unknown: leave out rows of other classes (the caller picked classes) instead of
-            refusing them.
+        unmapped: counts labels of no class, whose rows are then left out instead of refused.
 
     Raises:
         DataError: unreadable, no header, a row without key or label, an unmapped label, or rows
             that contradict each other; the first few offenders are listed.
     """
-    text, encoding = decode_table(_bytes(path), path.name)
-    rows = parse_table(text, path.name)
-    start = next((number for number, row in enumerate(rows) if any(row)), len(rows))
-    columns = _columns(rows[start] if start < len(rows) else [], path.name)
+    rows, start, columns, encoding = _table(path)
     labels: dict[str, int] = {}
     groups: dict[str, str] = {}
     wrong: dict[str, list[str]] = {}
-    unmapped: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     for number, row in enumerate(rows[start + 1 :], start=start + 2):
         if not any(cell.strip() for cell in row):
             continue
@@ -83,8 +81,8 @@ def read_labels(path: Path, names: ClassNames, *, skip_unknown: bool = False) ->
             continue
         index = names.find(label)
         if index is None:
-            if not skip_unknown:
-                unmapped[label] += 1
+            unknown[label] += 1
+            if unmapped is None:
                 wrong.setdefault("unknown labels", []).append(f"{label[:40]!r} (line {number})")
             continue
         if columns.key == PATH:
@@ -100,14 +98,35 @@ def read_labels(path: Path, names: ClassNames, *, skip_unknown: bool = False) ->
             wrong.setdefault("rows that give one image two patients", []).append(f"line {number}")
     if wrong:
         parts = [f"{what}: {listed(items, _SHOWN)}" for what, items in wrong.items()]
-        about = names.unmapped(unmapped, path.name).hint if unmapped else None
+        about = names.unmapped(unknown, path.name).hint if unknown else None
         raise DataError(
             f"{path.name}: {'; '.join(parts)}",
             hint=about or f"the federation's classes are {', '.join(names.classes)}",
         )
-    if all(index == LEFT_OUT for index in labels.values()):
+    if unmapped is not None:
+        unmapped.update(unknown)
+    elif all(index == LEFT_OUT for index in labels.values()):
         raise DataError(f"{path.name}: no usable rows")
     return LabelTable(columns.key, labels, groups, encoding)
+
+
+def label_names(path: Path) -> tuple[str, ...]:
+    """Return the distinct labels of a labels.csv, whatever they are, in the file's order.
+
+    Raises:
+        DataError: unreadable, or no header.
+    """
+    rows, start, columns, _ = _table(path)
+    cells = (row[columns.label].strip() for row in rows[start + 1 :] if len(row) > columns.label)
+    return tuple(dict.fromkeys(cell for cell in cells if cell))
+
+
+def _table(path: Path) -> tuple[list[list[str]], int, "_Columns", str]:
+    """Read the rows, which of them is the header, its columns, and the encoding."""
+    text, encoding = decode_table(_bytes(path), path.name)
+    rows = parse_table(text, path.name)
+    start = next((number for number, row in enumerate(rows) if any(row)), len(rows))
+    return rows, start, _columns(rows[start] if start < len(rows) else [], path.name), encoding
 
 
 @dataclass(frozen=True)
@@ -137,9 +156,7 @@ def _columns(header: list[str], name: str) -> _Columns:
             hint="for example: path,label",
         )
     at = uids[0] if uids else paths[0]
-    return _Columns(
-        words[at] if uids else PATH, at, labels[0], groups[0] if groups else None
-    )
+    return _Columns(words[at] if uids else PATH, at, labels[0], groups[0] if groups else None)
 
 
 def _group(row: list[str], at: int | None) -> str:

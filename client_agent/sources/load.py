@@ -153,9 +153,7 @@ def load_unlabelled(
     elif path.suffix.lower() == ".npz":
         result = npz_images.unlabelled(path, split, image_size, channels, on_progress)
     else:
-        result = _unlabelled(
-            path.parent, [path.name], image_size, channels, rendering, on_progress
-        )
+        result = _unlabelled(path.parent, [path.name], image_size, channels, rendering, on_progress)
     stop_if_too_many(result)
     if not result.images:
         raise DataError(f"{path.name}: no images found", hint=_reasons(result))

@@ -68,10 +68,9 @@ def read_npz_groups(path: Path, split: str, count: int) -> tuple[str, ...]:
             f"{path.name}: {split}_groups are {groups.dtype} of shape {groups.shape}, "
             f"integers or texts of shape ({count},) are needed"
         )
-    return tuple(
-        group_key(item.decode("utf-8", "backslashreplace") if isinstance(item, bytes) else str(item))
-        for item in groups.tolist()
-    )
+    if groups.dtype.kind == "S":
+        groups = np.char.decode(groups, "utf-8", "backslashreplace")
+    return tuple(group_key(str(item)) for item in groups.tolist())
 
 
 def _images(path: Path, split: str) -> tuple[np.ndarray, tuple[str, ...] | None]:

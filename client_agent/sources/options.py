@@ -42,6 +42,9 @@ class SourceOptions:
         return cls(label_map=None if path is None else Path(path), **value)
 
 
+NOTHING_SAID = SourceOptions()
+
+
 def agree(
     options: SourceOptions, window: Window | None, frame: FrameRule
 ) -> tuple[Rendering, tuple[str, ...]]:

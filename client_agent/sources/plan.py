@@ -1,4 +1,7 @@
-"""Which images to read and the class of each, before any pixel is decoded."""
+"""Which images to read and the class of each, before any pixel is decoded.
+
+Whatever a rule leaves open is an error here: names are mapped or left out by the site, not guessed.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -6,26 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client_agent.errors import DataError
+from client_agent.sources import labelling
 from client_agent.sources.class_names import LEFT_OUT, ClassNames
-from client_agent.sources.headers import Header, accession_key
 from client_agent.sources.index import HeaderIndex
 from client_agent.sources.labelled import Skipped
-from client_agent.sources.labels import LabelTable, read_labels
+from client_agent.sources.labelling import Labelling, Seen
+from client_agent.sources.labels import read_labels
 from client_agent.sources.listing import listed
 from client_agent.sources.reading import FileItem
 from client_agent.sources.survey import survey
-from client_agent.sources.tree import FileEntry, FolderLabels, list_candidates, of_split
+from client_agent.sources.tree import FileEntry, list_candidates, of_split
 
 _SHOWN = 5
-Seen = Sequence[tuple[str, Header]]
-"""Candidates by path (or UID, of a server) with their headers."""
-
-_KEYS: dict[str, Callable[[Header], str]] = {
-    "sopinstanceuid": lambda header: header.uid,
-    "seriesinstanceuid": lambda header: header.series,
-    "studyinstanceuid": lambda header: header.study,
-    "accessionnumber": lambda header: header.accession,
-}
 
 
 @dataclass(frozen=True)
@@ -80,95 +75,94 @@ def plan_folder(
         looked = survey(root, files=files, tags=rule.tags, index=index)
         return [(entry.relative, header) for entry, header in looked.entries]
 
-    if rule.tags:
-        plan = by_tag(seen(), names, wanted)
-    elif rule.csv is not None:
-        table = read_labels(rule.csv, names, skip_unknown=wanted is not None)
-        if table.by_uid:
-            plan = by_identifier(seen(), table, rule.csv.name, root.name)
-        else:
-            candidates = _candidates(root, files, index, seen)
-            plan = _by_path(root, candidates, table, rule.csv.name)
-    else:
-        candidates = _candidates(root, files, index, seen)
-        plan = _by_folder(root, of_split(root, candidates, split), names, wanted)
-    plan.items = [
-        item
-        for item in plan.items
-        if item.label != LEFT_OUT and (wanted is None or item.label in wanted)
-    ]
-    return plan
+    def candidates() -> list[str]:
+        """With an index, files that it knows need not be opened."""
+        if files is None and index is None:
+            return list_candidates(root)
+        return sorted(relative for relative, _ in seen())
+
+    if rule.tags or rule.csv is not None:
+        return plan_seen(seen, candidates, names, wanted, rule, root.name)
+    found = labelling.by_folder(root, of_split(root, candidates(), split), names)
+    if wanted is None and found.unlabelled:
+        many = len(found.unlabelled) > 1
+        raise DataError(
+            f"{listed(found.unlabelled, _SHOWN)} {'lie' if many else 'lies'} in no class folder",
+            hint="put images into one folder per class, or give --labels FILE.csv or --label-tag",
+        )
+    if wanted is None and found.unmapped:
+        raise names.unmapped(found.unmapped, "there are folders")
+    return Plan(_items(found, wanted))
 
 
-def by_tag(seen: Seen, names: ClassNames, wanted: frozenset[int] | None) -> Plan:
-    """Give each image the class that its attribute names; see `label_tag`.
+def plan_seen(
+    seen: Callable[[], Seen],
+    candidates: Callable[[], list[str]],
+    names: ClassNames,
+    wanted: frozenset[int] | None,
+    rule: LabelRule,
+    where: str,
+) -> Plan:
+    """List images that a table or an attribute labels.
+
+    Args:
+        seen: gives candidates with their headers; asked only if headers are needed.
+        candidates: gives candidates alone.
+        names: as for `plan_folder`; `wanted` and `rule` likewise.
+        wanted: see there.
+        rule: with a table or an attribute.
+        where: the source, for messages.
 
     Raises:
-        DataError: values that are of no class, or an image whose values are of two.
+        DataError: as for `load_images`.
     """
     plan = Plan()
-    unmapped: Counter[str] = Counter()
-    conflicts: list[str] = []
-    for relative, header in seen:
-        if header.reason:
-            (plan.damaged if header.damaged else plan.others).append(
-                Skipped(relative, header.reason)
+    if rule.csv is None:
+        looked = seen()
+        for relative, header in looked:
+            if header.reason:
+                kind = plan.damaged if header.damaged else plan.others
+                kind.append(Skipped(printable(relative), header.reason))
+        found = labelling.by_tag(looked, names)
+        if found.conflicts:
+            raise DataError(
+                f"{len(found.conflicts)} images have values of two classes: "
+                f"{listed(found.conflicts)}",
+                hint="leave one of the names out in the label map, or give --labels FILE.csv",
             )
-            continue
-        values = header.labels or ("",)
-        found = {names.find(value) for value in values}
-        if None in found:
-            unmapped.update(value for value in values if names.find(value) is None)
-        elif len(found) > 1:
-            conflicts.append(f"{relative} ({', '.join(values)[:80]})")
+        if found.unmapped and wanted is None:
+            raise names.unmapped(found.unmapped, "the attribute has values")
+    else:
+        table = read_labels(rule.csv, names, unmapped=None if wanted is None else Counter())
+        if table.by_uid:
+            found = labelling.by_identifier(seen(), table)
         else:
-            plan.items.append(FileItem(relative, printable(relative), found.pop() or 0))
-    if conflicts:
-        raise DataError(
-            f"{len(conflicts)} images have values of two classes: {listed(conflicts)}",
-            hint="leave one of the names out in the label map, or give --labels FILE.csv",
-        )
-    if unmapped and wanted is None:
-        raise names.unmapped(unmapped, "the attribute has values")
+            found = labelling.by_path(candidates(), table)
+        _require_complete(found, rule.csv.name, where)
+    plan.items = _items(found, wanted)
     return plan
 
 
-def by_identifier(seen: Seen, table: LabelTable, csv_name: str, where: str) -> Plan:
-    """Give images the class that a table has for their UID, series, study or accession number.
-
-    Raises:
-        DataError: rows without an image, or images of two patients under one UID.
-    """
-    key_of = _KEYS[table.key]
-    single = table.key == "sopinstanceuid"
-    found: dict[str, list[tuple[str, Header]]] = {}
-    for relative, header in seen:
-        key = key_of(header)
-        if key and not (header.reason and not single):
-            found.setdefault(key, []).append((relative, header))
-    keys = {key: accession_key(key) if table.key == "accessionnumber" else key
-            for key in table.labels}  # fmt: skip
-    missing = [key for key, hidden in keys.items() if hidden not in found]
-    if missing:
+def _require_complete(found: Labelling, csv_name: str, where: str) -> None:
+    if found.absent:
         raise DataError(
-            f"{csv_name}: {len(missing)} rows name images that are not in {where}: "
-            f"{listed(missing, _SHOWN)}"
+            f"{csv_name}: {len(found.absent)} rows name images that are not in {where}: "
+            f"{listed(found.absent, _SHOWN)}"
         )
-    plan, shared = Plan(), []
-    for key, label in table.labels.items():
-        group, hits = table.groups.get(key, ""), found[keys[key]]
-        if single and len({header.group for _, header in hits}) > 1:
-            shared.append(f"{key} ({', '.join(relative for relative, _ in hits[:2])})")
-        for relative, _ in hits[:1] if single else hits:
-            name = key if single else printable(relative)
-            plan.items.append(FileItem(relative, name, label, group))
-    if shared:
+    if found.shared:
         raise DataError(
-            f"{len(shared)} UIDs in {csv_name} are of two patients: {listed(shared, _SHOWN)}",
+            f"{len(found.shared)} UIDs in {csv_name} are of two patients: "
+            f"{listed(found.shared, _SHOWN)}",
             hint="name these images by path instead",
         )
-    plan.items.sort(key=lambda item: item.relative)
-    return plan
+
+
+def _items(found: Labelling, wanted: frozenset[int] | None) -> list[FileItem]:
+    return [
+        FileItem(relative, label.identifier or printable(relative), label.index, label.group)
+        for relative, label in sorted(found.labels.items())
+        if label.index != LEFT_OUT and (wanted is None or label.index in wanted)
+    ]
 
 
 def require(
@@ -193,58 +187,3 @@ def require(
 def printable(relative: str) -> str:
     """Return a path as it can be written down: names on a disk need not be UTF-8."""
     return relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _candidates(
-    root: Path,
-    files: Iterable[FileEntry] | None,
-    index: HeaderIndex | None,
-    seen: Callable[[], Seen],
-) -> list[str]:
-    """Image candidates by path; with an index, files that it knows need not be opened."""
-    if files is None and index is None:
-        return list_candidates(root)
-    return sorted(relative for relative, _ in seen())
-
-
-def _by_folder(
-    root: Path, candidates: list[str], names: ClassNames, wanted: frozenset[int] | None
-) -> Plan:
-    label_of = FolderLabels(root, names)
-    plan = Plan()
-    unmapped: Counter[str] = Counter()
-    outside: list[str] = []
-    for relative in candidates:
-        label = label_of.find(relative)
-        if label is not None:
-            plan.items.append(FileItem(relative, printable(relative), label))
-        elif folder := label_of.blamed(relative):
-            unmapped[folder] += 1
-        else:
-            outside.append(relative)
-    if wanted is None and outside:
-        raise DataError(
-            f"{listed(outside, _SHOWN)} lie in no class folder"
-            if len(outside) > 1
-            else f"{outside[0]} lies in no class folder",
-            hint="put images into one folder per class, or give --labels FILE.csv or --label-tag",
-        )
-    if wanted is None and unmapped:
-        raise names.unmapped(unmapped, "there are folders")
-    return plan
-
-
-def _by_path(root: Path, candidates: list[str], table: LabelTable, csv_name: str) -> Plan:
-    known = set(candidates)
-    missing = [key for key in table.labels if key not in known]
-    if missing:
-        raise DataError(
-            f"{csv_name}: {len(missing)} rows name images that are not in {root.name}: "
-            f"{listed(missing, _SHOWN)}"
-        )
-    return Plan(
-        [
-            FileItem(key, printable(key), label, table.groups.get(key, ""))
-            for key, label in sorted(table.labels.items())
-        ]
-    )

@@ -19,6 +19,8 @@ from client_agent.registry.training_images import (
     withdrawn_among,
 )
 from client_agent.site import Site
+from client_agent.sources.location import Location, remembered
+from client_agent.sources.options import NOTHING_SAID, SourceOptions, agree
 from ff_protocol import canonical
 from ff_protocol.durations import format_duration
 
@@ -36,8 +38,9 @@ class TrainOptions:
     """What `train` may be told.
 
     Attributes:
-        data: DICOM tree, class folders, or MedMNIST-style `.npz`.
+        data: DICOM tree, DICOMDIR, class folders, MedMNIST-style `.npz`, or a DICOMweb server.
         labels: CSV with labels for DICOM files.
+        source: whatever else there is to say of the images.
         classes: the classes to take from `data`; None takes all that are there.
         split: which split of an `.npz`.
         seconds: time budget per class; None with `steps` None takes the preset's default.
@@ -48,8 +51,9 @@ class TrainOptions:
         retrain: train classes again that have a module or were revoked.
     """
 
-    data: Path
+    data: Location
     labels: Path | None = None
+    source: SourceOptions = NOTHING_SAID
     classes: tuple[str, ...] | None = None
     split: str = "train"
     seconds: float | None = None
@@ -101,8 +105,13 @@ def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Tra
 
 
 def _read(site: Site, options: TrainOptions, progress: Progress) -> "LabelledImages":
+    from client_agent.sources.index import HeaderIndex
     from client_agent.sources.load import load_images
 
+    agreed = site.spec.preparation
+    rendering, warnings = agree(options.source, agreed.window_rule, agreed.frame_rule)
+    for warning in warnings:
+        progress.note(warning)
     with progress.task("reading images", 1) as task:
         data = load_images(
             options.data,
@@ -111,12 +120,16 @@ def _read(site: Site, options: TrainOptions, progress: Progress) -> "LabelledIma
             channels=site.spec.image.channels,
             only_classes=options.classes,
             labels_csv=options.labels,
+            label_map=options.source.label_map,
+            label_tag=options.source.label_tag,
             split=options.split,
+            rendering=rendering,
+            index=HeaderIndex(site.home.scan_index),
             on_progress=lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
         )
     if data.skipped:
         names = ", ".join(item.identifier for item in data.skipped[:5])
-        progress.note(f"{len(data.skipped)} unreadable images skipped: {names}")
+        progress.note(f"{len(data.skipped)} images left out: {names} ({data.skipped[0].reason})")
     return data
 
 
@@ -215,8 +228,9 @@ def _train_class(
 def _remembered(options: TrainOptions) -> dict[str, Any]:
     """What it takes to train the class again, as JSON values; stays in this home."""
     return {
-        "data": str(options.data.absolute()),
+        "data": remembered(options.data),
         "labels": None if options.labels is None else str(options.labels.absolute()),
+        "source": options.source.to_json(),
         "split": options.split,
         "seconds": options.seconds,
         "steps": options.steps,
