@@ -118,9 +118,13 @@ class _LocationType(click.ParamType):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from client_agent.errors import UsageError
         from client_agent.sources.location import parse_location
 
-        return parse_location(value) if isinstance(value, str) else value
+        try:
+            return parse_location(value) if isinstance(value, str) else value
+        except UsageError as error:
+            self.fail(f"{error.message} ({error.hint})", param, ctx)
 
 
 LOCATION = _LocationType()

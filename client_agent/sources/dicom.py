@@ -48,12 +48,13 @@ def read_dicom(source: Path | BinaryIO, rendering: Rendering | None = None) -> t
 
     rendering = rendering or Rendering()
     dataset = _open(source)
-    _require_image(dataset)
-    if str(dataset.get("BurnedInAnnotation", "")) == "YES" and not rendering.allow_burned_in:
-        raise NotAllowedError(BURNED_IN, hint=BURNED_IN_HINT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom warns of oddities and quotes header values
+            _require_image(dataset)
+            burned_in = str(dataset.get("BurnedInAnnotation", "")) == "YES"
+            if burned_in and not rendering.allow_burned_in:
+                raise NotAllowedError(BURNED_IN, hint=BURNED_IN_HINT)
             group, uid = patient_group(dataset), str(dataset.get("SOPInstanceUID", "") or "")
             count = number_of_frames(dataset)
             several = rendering.frame.kind == "all" and count > 1

@@ -77,8 +77,14 @@ def pixel_fault(
         return None
     if pixels:
         return NotAnImageError("holds floating-point pixels (a parametric map), no image")
-    if rows is not None:
+    if rows is not None or _is_image_class(sop_class):
         return DataError("the pixels are missing")
     if not sop_class:
         return DataError("damaged DICOM file (no SOP class)")
     return NotAnImageError("holds no image")
+
+
+def _is_image_class(sop_class: str) -> bool:
+    from pydicom.uid import UID
+
+    return "Image Storage" in UID(sop_class).name

@@ -50,11 +50,13 @@ class LabelMap:
         names: folded local name to the federation's class.
         left_out: folded names whose images are not used.
         codes: class to its codes.
+        classes: those that the map names, in its order.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     codes: Mapping[str, tuple[Code, ...]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
 
 class _Entry(Strict):
@@ -127,7 +129,8 @@ def read_label_map(path: Path, classes: Sequence[str] | None) -> LabelMap:
             f"{path.name}: {'; '.join(parts)}",
             hint=f"the federation's classes are {', '.join(known.values())}",
         )
-    return LabelMap(names, left_out, {name: found for name, found in codes.items() if found})
+    kept = {name: found for name, found in codes.items() if found}
+    return LabelMap(names, left_out, kept, tuple(codes))
 
 
 def _code(text: str) -> Code:

@@ -35,7 +35,7 @@ class Survey:
         entries: image candidates with their headers, by path.
         unlistable: folders that cannot be listed, and why.
         others: files of other kinds, by suffix.
-        known: how many headers came from the index.
+        known: how many of the entries came from the index.
     """
 
     entries: list[tuple[FileEntry, Header]] = field(default_factory=list)
@@ -85,7 +85,7 @@ def survey(
             unknown.append(entry)
         else:
             result.add(entry, header)
-            result.known += 1
+            result.known += header.kind != _OTHER
     gone = known.gone() if files is None else []
     fresh: list[tuple[FileEntry, Header]] = []
     guard = RootGuard(root)

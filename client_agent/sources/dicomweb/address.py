@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from client_agent.errors import UsageError
 
 SCHEME = "dicomweb:"
+_EXAMPLE = "for example dicomweb:https://pacs.example/dicom-web?Modality=CT"
 
 _KEY = re.compile(r"[A-Za-z0-9.]{1,128}", re.ASCII)
 _OWN_KEYS = frozenset({"limit", "offset", "includefield", "fuzzymatching"})
@@ -47,25 +48,21 @@ def parse_address(text: str) -> DicomWebAddress:
         host, _ = parts.hostname, parts.port
         query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError as error:
-        raise UsageError("--data dicomweb: the address cannot be read") from error
+        raise UsageError("the address cannot be read", hint=_EXAMPLE) from error
     if len(text) > _MAX_CHARACTERS or not url.isprintable() or " " in url:
-        raise UsageError("--data dicomweb: the address cannot be read")
+        raise UsageError("the address cannot be read", hint=_EXAMPLE)
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            "--data dicomweb: credentials do not belong into an address",
+            "credentials do not belong into an address",
             hint="set FF_DICOMWEB_TOKEN, or FF_DICOMWEB_USER and FF_DICOMWEB_PASSWORD",
         )
     if not host or parts.scheme not in ("https", "http") or parts.fragment:
-        raise UsageError(
-            "--data dicomweb: needs an address", hint="dicomweb:https://pacs.example/dicom-web"
-        )
+        raise UsageError("no address of a server", hint=_EXAMPLE)
     if parts.scheme == "http" and not _is_loopback(host):
-        raise UsageError(
-            f"--data dicomweb: {host} would be asked without encryption", hint="use https"
-        )
+        raise UsageError(f"{host} would be asked without encryption", hint="use https")
     for key, _ in query:
         if key.casefold() in _OWN_KEYS or _KEY.fullmatch(key) is None:
-            raise UsageError(f"--data dicomweb: {key[:60]!r} cannot be searched for")
+            raise UsageError(f"{key[:60]!r} cannot be searched for", hint="attributes by keyword")
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     return DicomWebAddress(base, tuple(query))
 
