@@ -93,6 +93,13 @@ class Header:
         return cls(**{**values, "labels": tuple(values["labels"])})
 
 
+def header_tags() -> list[int]:
+    """Return the tags that `summarise` looks at."""
+    from pydicom.datadict import tag_for_keyword
+
+    return [int(tag_for_keyword(name) or 0) for name in _TAGS]
+
+
 def accession_key(number: str) -> str:
     """Return the hash under which an accession number is kept: it identifies a patient's visit."""
     text = f"ff-accession/1\n{number.strip()}".encode("utf-8", "backslashreplace")
@@ -128,12 +135,11 @@ def read_header(stream: BinaryIO, size: int, tags: tuple[int, ...] = ()) -> Head
         size: of the file in bytes.
         tags: the attribute wanted as label, see `label_tag`.
     """
-    from pydicom.datadict import tag_for_keyword
     from pydicom.filereader import read_partial
 
     from client_agent.sources.dicom import refuse_deflate_bomb
 
-    wanted: list[Any] = [tag_for_keyword(name) for name in _TAGS]
+    wanted: list[Any] = header_tags()
     at: list[tuple[str, int, int]] = []
 
     def stop(tag: Any, vr: str | None, length: int) -> bool:

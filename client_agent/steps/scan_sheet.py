@@ -51,7 +51,9 @@ def write_sheet(
         usable = not header.reason and (rendering.allow_burned_in or not header.burned_in)
         if label is not None and label.index >= 0 and usable:
             by_class[label.index].append(relative)
-    rows, names, unreadable = [], [], []
+    rows: list[np.ndarray] = []
+    names: list[str] = []
+    unreadable: list[Skipped] = []
     for index, candidates in sorted(by_class.items()):
         chosen = [candidates[at] for at in _spread(len(candidates), COLUMNS)]
         items = [FileItem(relative, relative, index) for relative in chosen]
