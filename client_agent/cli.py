@@ -13,6 +13,7 @@ class _Commands(CommandGroup):
     package = "client_agent.commands"
     order = (
         "join",
+        "scan",
         "run",
         "train",
         "audit",
@@ -46,7 +47,7 @@ def main() -> None:
     """What a hospital runs: train generators on its own images, share them, use the others'.
 
     \b
-    First time:   ff-agent join invitation.json --home DIR
+    First time:   ff-agent join invitation.json --home DIR, ff-agent scan --data PATH
     Everything:   ff-agent run --home DIR --data PATH
     By hand:      train, audit, send, receive, synthesise, fit, evaluate, predict
     Withdraw:     ff-agent revoke MODULE, ff-agent withdraw --images LIST

@@ -20,6 +20,11 @@ class AgentConfig(Strict):
 
     data: str | None = None
     labels: str | None = None
+    label_tag: str | None = None
+    label_map: str | None = None
+    window: str | None = None
+    frame: str | int | None = None
+    allow_burned_in: bool | None = None
     classes: str | None = None
     split: Literal["train", "val", "test"] | None = None
     budget: str | None = None

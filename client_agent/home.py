@@ -19,6 +19,7 @@ training-images/        which images went into which own module; never leaves th
 learning-curves/        losses of each own module while it was trained, by digest
 generators/             the network behind each own module, for auditing it again
 withdrawn.json          images that no module may be trained on any more
+scan-index.sqlite       what is known of image files already; a cache, holds no path or patient
 withdrawal.json         a withdrawal under way, until its statement is signed
 shards/<digest>/        synthetic images, by module
 classifier/             classifier.onnx and fit.json
@@ -161,6 +162,11 @@ class Home:
     def generator(self, digest: str) -> Path:
         """The network behind an own module; holds what the module holds."""
         return self.root / "generators" / f"{digest}.pt"
+
+    @property
+    def scan_index(self) -> Path:
+        """Headers of image files by path, size and time of change: a cache."""
+        return self.root / "scan-index.sqlite"
 
     @property
     def withdrawn_images(self) -> Path:

@@ -114,22 +114,57 @@ def needed(value: Any, option: str) -> Any:
     return value
 
 
+class _LocationType(click.ParamType):
+    """A path, or `dicomweb:https://...`: see `sources.location`."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from client_agent.errors import UsageError
+        from client_agent.sources.location import parse_location
+
+        try:
+            return parse_location(value) if isinstance(value, str) else value
+        except UsageError as error:
+            self.fail(f"{error.message} ({error.hint})", param, ctx)
+
+
+LOCATION = _LocationType()
+"""Type of `--data`."""
+
+
 def data_options(function: Function) -> Function:
-    """Add the options that say where images are."""
+    """Add the options that say where images are, of which class, and how they are shown."""
     path = click.Path(path_type=Path)
     for option in (
+        click.option(
+            "--allow-burned-in", is_flag=True, help="Also images said to have text in the pixels."
+        ),
+        click.option(
+            "--frame", help="Of multi-frame files: middle, first, all, or N [default: the spec's]."
+        ),
+        click.option(
+            "--window", help="CT window: lung, bone, ... or CENTRE,WIDTH [default: the spec's]."
+        ),
+        click.option("--label-map", type=path, help="YAML file: this site's names of the classes."),
+        click.option(
+            "--label-tag", help="DICOM attribute that holds the label: BodyPartExamined, 0018,0015."
+        ),
         click.option(
             "--split",
             type=click.Choice(["train", "val", "test"]),
             help="Which split of an .npz file.",
         ),
         click.option(
-            "--labels", type=path, help="CSV with columns SOPInstanceUID (or path) and label."
+            "--labels",
+            type=path,
+            help="CSV: SOPInstanceUID (or SeriesInstanceUID, path ...), label, and PatientID.",
         ),
         click.option(
             "--data",
-            type=path,
-            help="DICOM tree, a folder per class of PNG/JPEG/TIFF, or MedMNIST-style .npz.",
+            type=LOCATION,
+            help="DICOM tree or DICOMDIR, a folder per class of PNG/JPEG/TIFF, a MedMNIST-style "
+            ".npz, or dicomweb:https://HOST/PATH.",
         ),
     ):
         function = option(function)

@@ -1,27 +1,29 @@
 """`ff-agent evaluate`."""
 
-from pathlib import Path
+from typing import Any
 
 from client_agent.commands.common import Call, data_options, needed, plain, site_command
 
 
 @site_command("evaluate")
 @data_options
-def command(call: Call, data: Path | None, labels: Path | None, split: str | None) -> None:
+def command(call: Call, **values: Any) -> None:
     """Measure the classifier on labelled images that no one trained on.
 
     Reports accuracy, macro AUROC (one against the rest), macro F1 and recall per class. Classes
     that the classifier does not know count as errors. Of an .npz file the test split is taken
     unless --split says otherwise.
     """
+    from client_agent.commands.options import make_source_options
     from client_agent.console import show_table
     from client_agent.steps.evaluate import evaluate
 
     evaluated = evaluate(
         call.site(),
-        needed(data, "--data"),
-        labels=labels,
-        split=split or "test",
+        needed(values["data"], "--data"),
+        labels=values["labels"],
+        source=make_source_options(values),
+        split=values["split"] or "test",
         progress=call.console.progress,
     )
 

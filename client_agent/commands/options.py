@@ -1,10 +1,10 @@
 """From command-line values to the steps' option objects."""
 
-from pathlib import Path
 from typing import Any
 
 from client_agent.commands.common import needed
 from client_agent.module.packing import Terms
+from client_agent.sources.options import SourceOptions
 from client_agent.steps.train import TrainOptions
 from client_agent.steps.waiting import WaitFor
 from ff_protocol.durations import parse_duration
@@ -14,8 +14,9 @@ def make_train_options(values: dict[str, Any]) -> TrainOptions:
     """Build what `train` needs from the options of `data_options` and `train_options`."""
     classes = values["classes"]
     return TrainOptions(
-        data=Path(needed(values["data"], "--data")),
+        data=needed(values["data"], "--data"),
         labels=values["labels"],
+        source=make_source_options(values),
         classes=tuple(part.strip() for part in classes.split(",")) if classes else None,
         split=values["split"] or "train",
         seconds=parse_duration(values["budget"]).total_seconds() if values["budget"] else None,
@@ -32,6 +33,17 @@ def make_train_options(values: dict[str, Any]) -> TrainOptions:
 def _make_terms(values: dict[str, Any]) -> Terms:
     given = {"licence": values["licence"], "terms_of_use": values["terms"]}
     return Terms(**{name: text for name, text in given.items() if text is not None})
+
+
+def make_source_options(values: dict[str, Any]) -> SourceOptions:
+    """Build what the steps need from the options of `data_options`."""
+    return SourceOptions(
+        label_map=values["label_map"],
+        label_tag=values["label_tag"],
+        window=values["window"],
+        frame=values["frame"],
+        allow_burned_in=values["allow_burned_in"],
+    )
 
 
 def make_wait(values: dict[str, Any]) -> WaitFor | None:

@@ -13,7 +13,9 @@ import numpy as np
 from client_agent.errors import DataError
 from client_agent.preparation.decoding import decode_frame
 from client_agent.preparation.dicom_rules import CT_CENTRE, CT_WIDTH
+from client_agent.preparation.pixel_aspect import pixel_aspect
 from client_agent.preparation.voi import apply_window
+from ff_protocol.preparation import Window
 
 
 @dataclass(frozen=True)
@@ -24,40 +26,60 @@ class DicomPixels:
         pixels: uint8 [H, W] or [H, W, 3].
         frame: index of the frame taken, from 0.
         voi: which rule mapped the values, for example `window 40/400` or `as stored`.
+        aspect: height / width of a pixel.
     """
 
     pixels: np.ndarray
     frame: int
     voi: str
+    aspect: float = 1.0
 
 
-def render(dataset: Any) -> DicomPixels:
-    """Decode the middle frame of a pydicom dataset as a viewer shows it.
+def number_of_frames(dataset: Any) -> int:
+    """Return how many frames a pydicom dataset has."""
+    return int(dataset.get("NumberOfFrames", 1) or 1)
+
+
+def render(dataset: Any, frame: int | None = None, window: Window | None = None) -> DicomPixels:
+    """Decode a frame of a pydicom dataset as a viewer shows it.
+
+    Args:
+        dataset: with its pixels.
+        frame: counted from 0; None takes the middle one.
+        window: instead of what the file says: a named one for CT in Hounsfield units, numbers for
+            every grey image.
 
     Raises:
         DataError: the pixels cannot be decoded or understood. The message holds no header value
             that could name a patient.
     """
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
-    frame = frames // 2
+    if frame is None:
+        frame = number_of_frames(dataset) // 2
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     stored, photometric = decode_frame(dataset, frame, photometric)
+    header = _frame_header(dataset, frame)
+    aspect = pixel_aspect((header.measures, dataset))
     if photometric in ("MONOCHROME1", "MONOCHROME2"):
         if stored.ndim != 2:
             raise DataError(f"grey pixels of shape {stored.shape}")
-        shown, rule = _grey(stored, _frame_header(dataset, frame), dataset)
-        return DicomPixels(shown, frame, rule)
+        shown, rule = _grey(stored, header, dataset, window)
+        return DicomPixels(shown, frame, rule, aspect)
     if photometric == "PALETTE COLOR":
-        return DicomPixels(_palette(stored, dataset), frame, "palette")
+        return DicomPixels(_palette(stored, dataset), frame, "palette", aspect)
     if photometric == "RGB" and stored.ndim == 3 and stored.shape[2] == 3:
-        return DicomPixels(_colour_depth(stored, dataset), frame, "as stored")
+        return DicomPixels(_colour_depth(stored, dataset), frame, "as stored", aspect)
     raise DataError(f"photometric interpretation {photometric!r} is not supported")
 
 
-def _grey(stored: np.ndarray, header: "_Header", dataset: Any) -> tuple[np.ndarray, str]:
+def _grey(
+    stored: np.ndarray, header: "_Header", dataset: Any, window: Window | None
+) -> tuple[np.ndarray, str]:
     padding = _padding(stored, dataset)
     values = _modality(stored, header)
-    unit, rule = _voi(values, padding, header, dataset, stored.dtype)
+    if window is not None and (not window.name or _in_hounsfield(header, dataset)):
+        unit, rule = apply_window(values, window.centre, window.width), f"window {window}"
+    else:
+        unit, rule = _voi(values, padding, header, dataset, stored.dtype)
     if str(dataset.PhotometricInterpretation) == "MONOCHROME1":
         unit = 1.0 - unit
     unit[padding] = 0.0
@@ -68,14 +90,15 @@ def _grey(stored: np.ndarray, header: "_Header", dataset: Any) -> tuple[np.ndarr
 
 @dataclass(frozen=True)
 class _Header:
-    """Where the rescale and the VOI attributes of a frame are: root or functional groups."""
+    """Where a frame's rescale, VOI and spacing attributes are: root or functional groups."""
 
     modality: Any
     voi: Any
+    measures: Any
 
 
 def _frame_header(dataset: Any, frame: int) -> _Header:
-    """Find a frame's macros (PS3.3 C.7.6.16.2.9, C.7.6.16.2.10): per-frame, shared, else root."""
+    """Find a frame's macros (PS3.3 C.7.6.16.2.1, .9 and .10): per-frame, shared, else root."""
     groups = []
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
     if per_frame and frame < len(per_frame):
@@ -89,7 +112,17 @@ def _frame_header(dataset: Any, frame: int) -> _Header:
                 return group[name].value[0]
         return dataset
 
-    return _Header(macro("PixelValueTransformationSequence"), macro("FrameVOILUTSequence"))
+    return _Header(
+        macro("PixelValueTransformationSequence"),
+        macro("FrameVOILUTSequence"),
+        macro("PixelMeasuresSequence"),
+    )
+
+
+def _in_hounsfield(header: _Header, dataset: Any) -> bool:
+    """Say whether modality values are Hounsfield units, as named windows need."""
+    rescaled = "RescaleIntercept" in header.modality or "ModalityLUTSequence" in header.modality
+    return str(dataset.get("Modality", "")) == "CT" and rescaled
 
 
 def _modality(stored: np.ndarray, header: _Header) -> np.ndarray:
@@ -122,9 +155,9 @@ def _voi(
             return apply_window(values, centre, width, function), f"window {centre:g}/{width:g}"
         except ValueError as error:
             raise DataError(str(error)) from error
-    rescaled = "RescaleIntercept" in header.modality or "ModalityLUTSequence" in header.modality
-    if str(dataset.get("Modality", "")) == "CT" and rescaled:
+    if _in_hounsfield(header, dataset):
         return apply_window(values, CT_CENTRE, CT_WIDTH), f"window {CT_CENTRE:g}/{CT_WIDTH:g} (CT)"
+    rescaled = "RescaleIntercept" in header.modality or "ModalityLUTSequence" in header.modality
     if dtype == np.uint8 and int(dataset.get("BitsStored", 8)) == 8 and not rescaled:
         return values / 255.0, "as stored"
     return _full_range(values, padding), "minimum..maximum"

@@ -4,31 +4,37 @@ Order: 8 bits, channels, resize with the aspect kept, centred black padding. An 
 federation's size and depth already comes out bit for bit as it went in.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from client_agent.errors import DataError
 from client_agent.preparation import depth, dicom_rules
+from ff_protocol.errors import MalformedError
+from ff_protocol.preparation import MIDDLE_FRAME, FrameRule, Window, parse_frame
 
-PREPARATION_VERSION = "1"
+PREPARATION_VERSION = "2"
 """Changes whenever the same file would yield other pixels."""
 
 _MAX_PIXELS = 1 << 28
 
 
-def prepare(pixels: np.ndarray, *, image_size: int, channels: int) -> np.ndarray:
+def prepare(
+    pixels: np.ndarray, *, image_size: int, channels: int, aspect: float = 1.0
+) -> np.ndarray:
     """Bring one image to the federation's shape.
 
-    The longer side becomes `image_size` by Pillow's bicubic filter, whose support widens when
-    shrinking (antialiasing); the shorter side is padded with black on both sides, one pixel more
-    at the bottom or right if odd. Anatomy is thus neither stretched nor cut off, as a viewer's
-    "fit to window" shows it.
+    The physically longer side becomes `image_size` by Pillow's bicubic filter, whose support
+    widens when shrinking (antialiasing); the shorter side is padded with black on both sides, one
+    pixel more at the bottom or right if odd. Anatomy is thus neither stretched nor cut off, as a
+    viewer's "fit to window" shows it.
 
     Args:
         pixels: [H, W] or [H, W, 1..4], bool, integer or floating; see `depth.RULES`.
         image_size: height and width wanted, in pixels.
         channels: 1 or 3.
+        aspect: height / width of a pixel.
 
     Returns:
         uint8 [image_size, image_size, channels].
@@ -43,19 +49,20 @@ def prepare(pixels: np.ndarray, *, image_size: int, channels: int) -> np.ndarray
     if pixels.shape[0] * pixels.shape[1] > _MAX_PIXELS:
         raise DataError(f"{pixels.shape[0]} x {pixels.shape[1]} pixels are too many")
     image = depth.to_channels(depth.to_eight_bits(pixels), channels)
-    if image.shape[:2] != (image_size, image_size):
-        image = _pad(_fit(image, image_size), image_size)
+    if image.shape[:2] != (image_size, image_size) or aspect != 1.0:
+        image = _pad(_fit(image, image_size, aspect), image_size)
     return np.ascontiguousarray(image)
 
 
-def _fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 [H, W, C] so that the longer side is `size`."""
+def _fit(image: np.ndarray, size: int, aspect: float) -> np.ndarray:
+    """Resize uint8 [H, W, C] so that the longer side is `size` and pixels are square."""
     from PIL import Image
 
     height, width = image.shape[:2]
-    longer = max(height, width)
     # Integer rounding, half up: the same on every machine.
-    new = tuple(max(1, (2 * side * size + longer) // (2 * longer)) for side in (width, height))
+    sides = (width << 16, round(height * aspect * (1 << 16)))
+    longer = max(sides)
+    new = tuple(max(1, (2 * side * size + longer) // (2 * longer)) for side in sides)
     if new == (width, height):
         return image
     flat = image[..., 0] if image.shape[2] == 1 else image
@@ -70,37 +77,77 @@ def _pad(image: np.ndarray, size: int) -> np.ndarray:
     return padded
 
 
-def describe_preparation(image_size: int, channels: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides which pixels a file becomes; the same for all arms and sites.
+
+    Attributes:
+        image_size: height and width, in pixels.
+        channels: 1 or 3.
+        window: for DICOM; None takes what each file says.
+        frame: which frames of a DICOM file are images.
+    """
+
+    image_size: int
+    channels: int
+    window: Window | None = None
+    frame: FrameRule = MIDDLE_FRAME
+
+
+def recipe(
+    image_size: int,
+    channels: int,
+    window: Window | None = None,
+    frame: FrameRule = MIDDLE_FRAME,
+) -> dict[str, Any]:
     """Describe the preparation as JSON values, to be kept in the classifier's metadata."""
     return {
         "version": PREPARATION_VERSION,
         "image_size": image_size,
         "channels": channels,
+        "window": None if window is None else [window.centre, window.width, window.name],
+        "frame_rule": str(frame),
         "order": ["depth", "channels", "resize", "pad"],
         "depth": dict(depth.RULES),
         "grey": depth.GREY_RULE,
         "alpha": depth.ALPHA_RULE,
-        "aspect": "kept",
+        "aspect": "kept; pixels made square",
         "resampling": "bicubic, antialiased; none if the size matches",
         "padding": "centred, 0",
-        "dicom": dict(dicom_rules.RULES),
+        "dicom": dicom_rules.describe(window, frame),
     }
 
 
-def check_description(description: dict[str, Any]) -> tuple[int, int]:
-    """Return (image_size, channels) of a classifier whose preparation this program can repeat.
+def read_recipe(description: dict[str, Any]) -> Recipe:
+    """Return the preparation of a classifier's metadata, if this program can repeat it.
 
     Raises:
         DataError: it was trained on images prepared by other rules.
     """
     try:
-        size, channels = int(description["image_size"]), int(description["channels"])
-    except (KeyError, TypeError, ValueError) as error:
+        window = description.get("window")
+        read = Recipe(
+            int(description["image_size"]),
+            int(description["channels"]),
+            None if window is None else Window(float(window[0]), float(window[1]), str(window[2])),
+            parse_frame(str(description.get("frame_rule", "middle"))),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, MalformedError) as error:
         raise DataError("the classifier does not say how its images were prepared") from error
-    if description != describe_preparation(size, channels):
+    if description != recipe(read.image_size, read.channels, read.window, read.frame):
         raise DataError(
             f"the classifier's images were prepared by rules {description.get('version')!r}, "
             f"this program has {PREPARATION_VERSION!r}",
             hint="predict with the version of the program that trained it, or run: ff-agent fit",
         )
-    return size, channels
+    return read
+
+
+def check_description(description: dict[str, Any]) -> tuple[int, int]:
+    """Return (image_size, channels) of `read_recipe`.
+
+    Raises:
+        DataError: as `read_recipe`.
+    """
+    read = read_recipe(description)
+    return read.image_size, read.channels

@@ -33,8 +33,10 @@ def contact_sheet(rows: list[np.ndarray], columns: int = 16) -> np.ndarray:
     return sheet
 
 
-def write_contact_sheet(rows: list[np.ndarray], path: Path, columns: int = 16) -> None:
-    """Write a contact sheet as PNG.
+def write_contact_sheet(
+    rows: list[np.ndarray], path: Path, columns: int = 16, mode: int = 0o644
+) -> None:
+    """Write a contact sheet as PNG; `mode` for one of real images is 0600.
 
     Raises:
         StorageError: the disk refused.
@@ -45,4 +47,4 @@ def write_contact_sheet(rows: list[np.ndarray], path: Path, columns: int = 16) -
     picture = Image.fromarray(sheet[:, :, 0] if sheet.shape[2] == 1 else sheet)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), mode=mode)

@@ -22,6 +22,7 @@ def read_picture(path: Path) -> RawImage:
 
     Raises:
         DataError: damaged, truncated, too large or of another format.
+        OSError: the file cannot be read.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -37,10 +38,10 @@ def read_picture(path: Path) -> RawImage:
         raise DataError("too many pixels for one image") from error
     except UnidentifiedImageError as error:
         raise DataError("not a PNG, JPEG, TIFF or BMP image") from error
-    except PermissionError as error:
-        raise DataError("permission denied") from error
-    # Pillow reports damage as any of these, by format.
+    # Pillow reports damage as any of these, by format; the system's own errors have a number.
     except (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise DataError("damaged or truncated image") from error
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from client_agent.errors import UsageError
 from client_agent.registry.training_images import ImageName
 from client_agent.sources.dicom import read_uid
+from client_agent.sources.dicomdir import is_dicomdir
 from ff_protocol.errors import MalformedError
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MIB
 
 _MAX_LIST_BYTES = 64 * MIB
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
+_FRAME = re.compile(r"(.+)#[0-9]+", re.ASCII | re.DOTALL)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+", re.ASCII)
 
 
@@ -42,7 +44,7 @@ def find_images(
     Args:
         names: each an identifier as `train` saw it (path below the data, `split/index`, UID), an
             absolute path, a SOP Instance UID, or a SHA-256 of a file or of prepared pixels.
-        images: those that the module was trained on.
+        images: those that the module was trained on; the name of a file means all its frames.
         root: where the files lie, None if that is not known.
 
     Returns:
@@ -52,6 +54,9 @@ def find_images(
     by_pixels: dict[str, list[ImageName]] = {}
     for image in images:
         by_identifier.setdefault(image.identifier, []).append(image)
+        file = _file(image.identifier)
+        if file != image.identifier:
+            by_identifier.setdefault(file, []).append(image)
         by_pixels.setdefault(image.pixels, []).append(image)
     found: dict[str, tuple[ImageName, ...]] = {}
     files: dict[str, str] | None = None
@@ -80,15 +85,22 @@ def _below(name: str, root: Path | None) -> str:
 def _index(images: Sequence[ImageName], root: Path | None) -> dict[str, str]:
     """SOP Instance UID and SHA-256 of each file that is still there, to the image's identifier."""
     index: dict[str, str] = {}
-    if root is None or not root.is_dir():
+    if root is None or not (root.is_dir() or is_dicomdir(root)):
         return index
-    for image in images:
-        path = root / image.identifier
+    folder = root if root.is_dir() else root.parent  # beside a DICOMDIR
+    for name in dict.fromkeys(_file(image.identifier) for image in images):
+        path = folder / name
         if not path.is_file():
             continue
         with path.open("rb") as stream:
-            index[hashlib.file_digest(stream, "sha256").hexdigest()] = image.identifier
+            index[hashlib.file_digest(stream, "sha256").hexdigest()] = name
         uid = read_uid(path)
         if uid is not None:
-            index[uid] = image.identifier
+            index[uid] = name
     return index
+
+
+def _file(identifier: str) -> str:
+    """The file that a frame is of, as `read_items` names frames."""
+    match = _FRAME.fullmatch(identifier)
+    return match[1] if match else identifier

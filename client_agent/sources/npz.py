@@ -1,4 +1,4 @@
-"""MedMNIST-style .npz: `{train,val,test}_images`, `_labels` and optional `class_names`.
+"""MedMNIST-style .npz: `{train,val,test}_images`, `_labels`, optional `_groups`, `class_names`.
 
 The file may come from anywhere: arrays are read without pickle, and every size is checked against
 the archive's directory before anything is allocated.
@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 
 from client_agent.errors import DataError
 from client_agent.preparation.depth import to_eight_bits
+from client_agent.sources.groups import group_key
 
 MAX_ARRAY_BYTES = 16 * 1024**3
 _MAX_SIDE = 4096
@@ -45,6 +46,31 @@ def read_npz_images(path: Path, split: str) -> np.ndarray:
         DataError: as for `read_npz_split`.
     """
     return _images(path, split)[0]
+
+
+def read_npz_groups(path: Path, split: str, count: int) -> tuple[str, ...]:
+    """Read whose images they are, from `{split}_groups`: integers or texts [n] or [n, 1].
+
+    Returns:
+        A patient's key for each image, see `groups.group_key`; "" where the array or a text is
+        not there.
+
+    Raises:
+        DataError: damaged, or not one group an image.
+    """
+    if f"{split}_groups" not in _members(path):
+        return ("",) * count
+    groups = _array(path, f"{split}_groups")
+    if groups.ndim == 2 and groups.shape[1] == 1:
+        groups = groups[:, 0]
+    if groups.shape != (count,) or groups.dtype.kind not in "iuUS":
+        raise DataError(
+            f"{path.name}: {split}_groups are {groups.dtype} of shape {groups.shape}, "
+            f"integers or texts of shape ({count},) are needed"
+        )
+    if groups.dtype.kind == "S":
+        groups = np.char.decode(groups, "utf-8", "backslashreplace")
+    return tuple(group_key(str(item)) for item in groups.tolist())
 
 
 def _images(path: Path, split: str) -> tuple[np.ndarray, tuple[str, ...] | None]:

@@ -1,73 +1,168 @@
-"""Which images to read and the class of each, before any pixel is decoded."""
+"""Which images to read and the class of each, before any pixel is decoded.
 
-from collections.abc import Callable, Sequence
+Whatever a rule leaves open is an error here: names are mapped or left out by the site, not guessed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from client_agent.errors import DataError
-from client_agent.preparation.prepare import prepare
-from client_agent.sources.class_names import ClassNames
-from client_agent.sources.dicom import read_uid
-from client_agent.sources.labels import listed, read_labels
-from client_agent.sources.npz import read_npz_images, read_npz_split
-from client_agent.sources.reading import FileItem, Read
-from client_agent.sources.tree import FolderLabels, list_candidates, of_split
+from client_agent.sources import labelling
+from client_agent.sources.class_names import LEFT_OUT, ClassNames
+from client_agent.sources.index import HeaderIndex
+from client_agent.sources.labelled import Skipped
+from client_agent.sources.labelling import Labelling, Seen
+from client_agent.sources.labels import read_labels
+from client_agent.sources.listing import listed
+from client_agent.sources.reading import FileItem
+from client_agent.sources.survey import survey
+from client_agent.sources.tree import FileEntry, list_candidates, of_split
 
-_OnProgress = Callable[[int, int], None] | None
+_SHOWN = 5
 
 
-def labelled_files(
+@dataclass(frozen=True)
+class LabelRule:
+    """Where labels come from: a table, an attribute, or neither: then from folders.
+
+    Attributes:
+        csv: a labels.csv.
+        tags: see `label_tag`; empty for none.
+    """
+
+    csv: Path | None = None
+    tags: tuple[int, ...] = ()
+
+
+@dataclass
+class Plan:
+    """Images to read, and files that are known to be left out without reading more of them."""
+
+    items: list[FileItem] = field(default_factory=list)
+    damaged: list[Skipped] = field(default_factory=list)
+    others: list[Skipped] = field(default_factory=list)
+
+
+def plan_folder(
     root: Path,
     names: ClassNames,
     wanted: frozenset[int] | None,
-    labels_csv: Path | None,
+    rule: LabelRule,
     split: str,
-) -> list[FileItem]:
+    *,
+    files: Iterable[FileEntry] | None = None,
+    index: HeaderIndex | None = None,
+) -> Plan:
     """List a folder's images with their classes.
+
+    Args:
+        root: the folder.
+        names: the federation's classes and the site's names for them.
+        wanted: classes to take; None takes all and insists on a class for each file.
+        rule: where labels come from.
+        split: train, val or test, where the tree is divided so and folders give the labels.
+        files: those to look at, None for the whole tree.
+        index: what is known of them already.
+
+    Raises:
+        DataError: as for `load_images`.
+        ResourceError: the folder went away.
+    """
+
+    def seen() -> Seen:
+        looked = survey(root, files=files, tags=rule.tags, index=index)
+        return [(entry.relative, header) for entry, header in looked.entries]
+
+    def candidates() -> list[str]:
+        """With an index, files that it knows need not be opened."""
+        if files is None and index is None:
+            return list_candidates(root)
+        return sorted(relative for relative, _ in seen())
+
+    if rule.tags or rule.csv is not None:
+        return plan_seen(seen, candidates, names, wanted, rule, root.name)
+    found = labelling.by_folder(root, of_split(root, candidates(), split), names)
+    if wanted is None and found.unlabelled:
+        many = len(found.unlabelled) > 1
+        raise DataError(
+            f"{listed(found.unlabelled, _SHOWN)} {'lie' if many else 'lies'} in no class folder",
+            hint="put images into one folder per class, or give --labels FILE.csv or --label-tag",
+        )
+    if wanted is None and found.unmapped:
+        raise names.unmapped(found.unmapped, "there are folders")
+    return Plan(_items(found, wanted))
+
+
+def plan_seen(
+    seen: Callable[[], Seen],
+    candidates: Callable[[], list[str]],
+    names: ClassNames,
+    wanted: frozenset[int] | None,
+    rule: LabelRule,
+    where: str,
+) -> Plan:
+    """List images that a table or an attribute labels.
+
+    Args:
+        seen: gives candidates with their headers; asked only if headers are needed.
+        candidates: gives candidates alone.
+        names: as for `plan_folder`; `wanted` and `rule` likewise.
+        wanted: see there.
+        rule: with a table or an attribute.
+        where: the source, for messages.
 
     Raises:
         DataError: as for `load_images`.
     """
-    candidates = list_candidates(root)
-    found_csv = root / "labels.csv"
-    csv_path = labels_csv or (found_csv if found_csv.is_file() else None)
-    if csv_path is not None:
-        items = _by_csv(root, candidates, names, csv_path, skip_unknown=wanted is not None)
+    plan = Plan()
+    if rule.csv is None:
+        looked = seen()
+        for relative, header in looked:
+            if header.reason:
+                kind = plan.damaged if header.damaged else plan.others
+                kind.append(Skipped(printable(relative), header.reason))
+        found = labelling.by_tag(looked, names)
+        if found.conflicts:
+            raise DataError(
+                f"{len(found.conflicts)} images have values of two classes: "
+                f"{listed(found.conflicts)}",
+                hint="leave one of the names out in the label map, or give --labels FILE.csv",
+            )
+        if found.unmapped and wanted is None:
+            raise names.unmapped(found.unmapped, "the attribute has values")
     else:
-        items = _by_folder(root, of_split(root, candidates, split), names, wanted)
-    return [item for item in items if wanted is None or item.label in wanted]
+        table = read_labels(rule.csv, names, unmapped=None if wanted is None else Counter())
+        if table.by_uid:
+            found = labelling.by_identifier(seen(), table)
+        else:
+            found = labelling.by_path(candidates(), table)
+        _require_complete(found, rule.csv.name, where)
+    plan.items = _items(found, wanted)
+    return plan
 
 
-def _by_folder(
-    root: Path, candidates: list[str], names: ClassNames, wanted: frozenset[int] | None
-) -> list[FileItem]:
-    label_of = FolderLabels(root, names)
-    items = []
-    for relative in candidates:
-        try:
-            items.append(FileItem(relative, relative, label_of(relative)))
-        except DataError:
-            if wanted is None:
-                raise
-    return items
-
-
-def _by_csv(
-    root: Path, candidates: list[str], names: ClassNames, csv_path: Path, *, skip_unknown: bool
-) -> list[FileItem]:
-    table = read_labels(csv_path, names, skip_unknown=skip_unknown)
-    where: dict[str, str] = {}
-    for relative in candidates:
-        key = read_uid(root / relative) if table.by_uid else relative
-        if key is not None:
-            where.setdefault(key, relative)
-    missing = [key for key in table.labels if key not in where]
-    if missing:
+def _require_complete(found: Labelling, csv_name: str, where: str) -> None:
+    if found.absent:
         raise DataError(
-            f"{csv_path.name}: {len(missing)} rows name images that are not in {root.name}: "
-            f"{listed(missing)}"
+            f"{csv_name}: {len(found.absent)} rows name images that are not in {where}: "
+            f"{listed(found.absent, _SHOWN)}"
         )
-    items = [FileItem(where[key], key, label) for key, label in table.labels.items()]
-    return sorted(items, key=lambda item: item.relative)
+    if found.shared:
+        raise DataError(
+            f"{len(found.shared)} UIDs in {csv_name} are of two patients: "
+            f"{listed(found.shared, _SHOWN)}",
+            hint="name these images by path instead",
+        )
+
+
+def _items(found: Labelling, wanted: frozenset[int] | None) -> list[FileItem]:
+    return [
+        FileItem(relative, label.identifier or printable(relative), label.index, label.group)
+        for relative, label in sorted(found.labels.items())
+        if label.index != LEFT_OUT and (wanted is None or label.index in wanted)
+    ]
 
 
 def require(
@@ -89,65 +184,6 @@ def require(
         )
 
 
-def npz(
-    path: Path,
-    names: ClassNames,
-    only_classes: Sequence[str] | None,
-    split: str,
-    image_size: int,
-    channels: int,
-    on_progress: _OnProgress,
-) -> tuple[frozenset[int] | None, Read]:
-    """Read an .npz file's split; without class names label i is the federation's class i.
-
-    Raises:
-        DataError: as for `load_images`.
-    """
-    images, labels, own = read_npz_split(path, split)
-    if own is None and only_classes is not None:
-        only_classes = [_name_of_index(text, names) for text in only_classes]
-    wanted = names.subset(only_classes)
-    mapping: dict[int, int] = {}
-    for label in sorted(set(labels.tolist())):
-        index = names.find(own[label]) if own else (label if label < len(names.classes) else None)
-        if index is not None:
-            mapping[label] = index
-        elif wanted is None:
-            raise names.unknown(own[label] if own else str(label), f"{path.name}: class")
-    chosen = [
-        (number, mapping[label])
-        for number, label in enumerate(labels.tolist())
-        if label in mapping and (wanted is None or mapping[label] in wanted)
-    ]
-    result = Read()
-    for done, (number, label) in enumerate(chosen, start=1):
-        image = prepare(images[number], image_size=image_size, channels=channels)
-        result.add(image, label, f"{split}/{number}")
-        if on_progress is not None:
-            on_progress(done, len(chosen))
-    return wanted, result
-
-
-def npz_unlabelled(
-    path: Path, split: str, image_size: int, channels: int, on_progress: _OnProgress
-) -> Read:
-    """Read the images of an .npz file's split.
-
-    Raises:
-        DataError: as for `load_unlabelled`.
-    """
-    images = read_npz_images(path, split)
-    result = Read()
-    for number, pixels in enumerate(images):
-        image = prepare(pixels, image_size=image_size, channels=channels)
-        result.add(image, -1, f"{split}/{number}")
-        if on_progress is not None:
-            on_progress(number + 1, len(images))
-    return result
-
-
-def _name_of_index(text: str, names: ClassNames) -> str:
-    """Turn `3` into the fourth class's name, unless a class is called `3`."""
-    if names.find(text) is None and text.isdecimal() and int(text) < len(names.classes):
-        return names.classes[int(text)]
-    return text
+def printable(relative: str) -> str:
+    """Return a path as it can be written down: names on a disk need not be UTF-8."""
+    return relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

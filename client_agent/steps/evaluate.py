@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client_agent.errors import NotReadyError
-from client_agent.preparation.prepare import check_description
+from client_agent.preparation.dicom_rules import Rendering
+from client_agent.preparation.prepare import read_recipe
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
+from client_agent.sources.location import Location
+from client_agent.sources.options import NOTHING_SAID, SourceOptions, agree
 from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
@@ -48,9 +51,10 @@ class Predicted:
 
 def evaluate(
     site: Site,
-    data: Path,
+    data: Location,
     *,
     labels: Path | None = None,
+    source: SourceOptions = NOTHING_SAID,
     split: str = "test",
     progress: Progress = SILENT,
 ) -> Evaluated:
@@ -60,17 +64,25 @@ def evaluate(
         NotReadyError: there is no classifier. DataError: no usable labelled images.
     """
     from client_agent.classifier.evaluation import evaluate_probabilities
+    from client_agent.sources.index import HeaderIndex
     from client_agent.sources.load import load_images
 
     classifier = _open(site)
-    size, channels = check_description(classifier.preprocessing)
+    made = read_recipe(classifier.preprocessing)
+    rendering, warnings = agree(source, made.window, made.frame)
+    for warning in warnings:
+        progress.note(warning)
     loaded = load_images(
         data,
         classes=site.spec.classes,
-        image_size=size,
-        channels=channels,
+        image_size=made.image_size,
+        channels=made.channels,
         labels_csv=labels,
+        label_map=source.label_map,
+        label_tag=source.label_tag,
         split=split,
+        rendering=rendering,
+        index=HeaderIndex(site.home.scan_index),
     )
     with progress.task("evaluating", len(loaded.images)) as task:
         probabilities = classifier.predict(loaded.images)
@@ -83,7 +95,7 @@ def evaluate(
 
 
 def predict(
-    site: Site, data: Path, *, split: str = "test", progress: Progress = SILENT
+    site: Site, data: Location, *, split: str = "test", progress: Progress = SILENT
 ) -> Predicted:
     """Label images whose classes need not be known.
 
@@ -93,12 +105,13 @@ def predict(
     from client_agent.sources.load import load_unlabelled
 
     classifier = _open(site)
-    size, channels = check_description(classifier.preprocessing)
+    made = read_recipe(classifier.preprocessing)
     loaded = load_unlabelled(
         data,
-        image_size=size,
-        channels=channels,
+        image_size=made.image_size,
+        channels=made.channels,
         split=split,
+        rendering=Rendering(made.window, made.frame, allow_burned_in=True),
     )
     with progress.task("predicting", len(loaded.images)) as task:
         probabilities = classifier.predict(loaded.images)

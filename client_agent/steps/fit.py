@@ -110,7 +110,7 @@ def _fit(site: Site, dataset: Dataset, inputs: str, progress: Progress) -> FitRe
     from client_agent.classifier.export import export_classifier
     from client_agent.classifier.settings import settings_for
     from client_agent.classifier.training import fit_classifier
-    from client_agent.preparation.prepare import describe_preparation
+    from client_agent.preparation.prepare import recipe
 
     modules = admitted_modules(site.home)
     with progress.task("training the classifier", 1) as task:
@@ -128,7 +128,12 @@ def _fit(site: Site, dataset: Dataset, inputs: str, progress: Progress) -> FitRe
     export_classifier(
         fitted,
         site.home.classifier,
-        preprocessing=describe_preparation(site.spec.image.size, site.spec.image.channels),
+        preprocessing=recipe(
+            site.spec.image.size,
+            site.spec.image.channels,
+            site.spec.preparation.window_rule,
+            site.spec.preparation.frame_rule,
+        ),
         provenance=_provenance(site, dataset),
     )
     record = FitRecord(

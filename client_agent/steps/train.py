@@ -13,6 +13,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, read_card
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
+from client_agent.sources.options import agree
 from client_agent.steps.train_class import TrainOptions, select_class, train_class
 
 if TYPE_CHECKING:
@@ -73,8 +74,13 @@ def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Tra
 
 
 def _read(site: Site, options: TrainOptions, progress: Progress) -> "LabelledImages":
+    from client_agent.sources.index import HeaderIndex
     from client_agent.sources.load import load_images
 
+    agreed = site.spec.preparation
+    rendering, warnings = agree(options.source, agreed.window_rule, agreed.frame_rule)
+    for warning in warnings:
+        progress.note(warning)
     with progress.task("reading images", 1) as task:
         data = load_images(
             options.data,
@@ -83,12 +89,16 @@ def _read(site: Site, options: TrainOptions, progress: Progress) -> "LabelledIma
             channels=site.spec.image.channels,
             only_classes=options.classes,
             labels_csv=options.labels,
+            label_map=options.source.label_map,
+            label_tag=options.source.label_tag,
             split=options.split,
+            rendering=rendering,
+            index=HeaderIndex(site.home.scan_index),
             on_progress=lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
         )
     if data.skipped:
         names = ", ".join(item.identifier for item in data.skipped[:5])
-        progress.note(f"{len(data.skipped)} unreadable images skipped: {names}")
+        progress.note(f"{len(data.skipped)} images left out: {names} ({data.skipped[0].reason})")
     return data
 
 

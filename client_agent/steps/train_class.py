@@ -24,6 +24,8 @@ from client_agent.registry.training_images import (
     withdrawn_among,
 )
 from client_agent.site import Site
+from client_agent.sources.location import Location, remembered
+from client_agent.sources.options import NOTHING_SAID, SourceOptions
 from client_agent.steps.release import is_published
 from ff_protocol import canonical
 from ff_protocol.durations import format_duration
@@ -44,8 +46,9 @@ class TrainOptions:
     """What `train` may be told.
 
     Attributes:
-        data: DICOM tree, class folders, or MedMNIST-style `.npz`.
+        data: DICOM tree, DICOMDIR, class folders, MedMNIST-style `.npz`, or a DICOMweb server.
         labels: CSV with labels for DICOM files.
+        source: whatever else there is to say of the images.
         classes: the classes to take from `data`; None takes all that are there.
         split: which split of an `.npz`.
         seconds: time budget per class; None with `steps` None takes the preset's default.
@@ -59,8 +62,9 @@ class TrainOptions:
         terms: licence and terms of use for the cards.
     """
 
-    data: Path
+    data: Location
     labels: Path | None = None
+    source: SourceOptions = NOTHING_SAID
     classes: tuple[str, ...] | None = None
     split: str = "train"
     seconds: float | None = None
@@ -298,8 +302,9 @@ def audit_trained(
 def _remembered(options: TrainOptions) -> dict[str, Any]:
     """What it takes to train the class again, as JSON values; stays in this home."""
     return {
-        "data": str(options.data.absolute()),
+        "data": remembered(options.data),
         "labels": None if options.labels is None else str(options.labels.absolute()),
+        "source": options.source.to_json(),
         "split": options.split,
         "seconds": options.seconds,
         "steps": options.steps,

@@ -29,7 +29,9 @@ from client_agent.registry.training_images import (
     withdrawn_images,
 )
 from client_agent.site import Site
+from client_agent.sources.location import is_there, parse_location
 from client_agent.sources.naming import find_images
+from client_agent.sources.options import SourceOptions
 from client_agent.steps.apply import apply_revocations
 from client_agent.steps.revoke import (
     Unlearned,
@@ -172,8 +174,9 @@ def _find(site: Site, names: list[str], data: Path | None) -> tuple[_Found, tupl
     found: _Found = {}
     unique = list(dict.fromkeys(names))
     for record in training_images(site.home):
-        root = data or Path(str(record.options["data"]))
-        for name, images in find_images(unique, record.used, root).items():
+        root = data or parse_location(str(record.options["data"]))
+        folder = root if isinstance(root, Path) else None
+        for name, images in find_images(unique, record.used, folder).items():
             found[name] = found.get(name, frozenset()) | frozenset(images)
     left = [name for name in unique if name not in found]
     before = find_images(left, tuple(withdrawn_images(site.home)), None)
@@ -232,7 +235,7 @@ def _successor(
         remove_folder(site.home.outbox / class_name)
         return None
     options = _options(site, record, data)
-    if not options.data.exists():
+    if not is_there(options.data):
         raise NotReadyError(
             f"{class_name} has to be trained again, and {options.data} is not there",
             hint="say where the images lie: --data PATH",
@@ -244,7 +247,8 @@ def _successor(
 def _options(site: Site, record: TrainingImages, data: Path | None) -> TrainOptions:
     value: dict[str, Any] = record.options
     return TrainOptions(
-        data=data or Path(value["data"]),
+        data=data or parse_location(value["data"]),
+        source=SourceOptions.from_json(value.get("source")),
         labels=None if value["labels"] is None or data is not None else Path(value["labels"]),
         classes=(record.class_name,),
         split=value["split"],

@@ -7,13 +7,14 @@ bit-identical is here and nowhere else.
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ff_protocol import canonical
 from ff_protocol.errors import MalformedError, SpecError
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_SPEC_BYTES, MIB
 from ff_protocol.names import check_class_name
+from ff_protocol.preparation import FrameRule, Window, parse_frame, parse_window
 from ff_protocol.schema import Strict, load_yaml, parse
 
 
@@ -22,6 +23,41 @@ class ImageSpec(Strict):
 
     size: int = Field(ge=8, le=256)
     channels: Literal[1, 3]
+
+
+class PreparationSpec(Strict):
+    """How files become images, where DICOM leaves a choice: the same at every site.
+
+    A window that one site alone uses would tell the classifier the site, and with it the class.
+
+    Attributes:
+        window: a named CT window or CENTRE,WIDTH; None takes what each file says.
+        frame: which frames of a multi-frame file: middle, first, all, or a number from 1.
+    """
+
+    window: str | None = None
+    frame: str = "middle"
+
+    @field_validator("window", "frame", mode="before")
+    @classmethod
+    def _known(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        parser = parse_window if info.field_name == "window" else parse_frame
+        try:
+            return str(parser(str(value)))  # YAML reads `frame: 3` as a number
+        except MalformedError as error:
+            raise ValueError(f"{error.message} ({error.hint})") from error
+
+    @property
+    def window_rule(self) -> Window | None:
+        """The window, parsed."""
+        return None if self.window is None else parse_window(self.window)
+
+    @property
+    def frame_rule(self) -> FrameRule:
+        """The frame rule, parsed."""
+        return parse_frame(self.frame)
 
 
 class SynthesisSpec(Strict):
@@ -79,6 +115,7 @@ class FederationSpec(Strict):
     version: Literal[1] = 1
     classes: tuple[str, ...] = Field(min_length=2, max_length=1000)
     image: ImageSpec
+    preparation: PreparationSpec = PreparationSpec()
     preset: str = "tiny"
     synthesis: SynthesisSpec = SynthesisSpec()
     classifier: ClassifierSpec = ClassifierSpec()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from client_agent.errors import DataError
-from client_agent.preparation.prepare import check_description, describe_preparation, prepare
+from client_agent.preparation.prepare import check_description, prepare, recipe
 
 
 def phantom(height: int, width: int) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_what_is_no_image_is_refused(bad: np.ndarray) -> None:
 
 
 def test_the_description_survives_json_and_guards_predict() -> None:
-    description = json.loads(json.dumps(describe_preparation(28, 3)))
+    description = json.loads(json.dumps(recipe(28, 3)))
     assert check_description(description) == (28, 3)
     for key in ("version", "resampling", "dicom"):
         with pytest.raises(DataError):

@@ -211,13 +211,6 @@ def test_a_bad_labels_csv_says_what_is_wrong(tmp_path: Path, text: str, match: s
         load(tmp_path)
 
 
-def test_labels_csv_that_is_not_utf8(tmp_path: Path) -> None:
-    dicom(tmp_path / "flat" / "0")
-    (tmp_path / "labels.csv").write_bytes(b"path,label\nflat/0,\xe9\n")
-    with pytest.raises(DataError, match="UTF-8"):
-        load(tmp_path)
-
-
 def test_classes_that_folders_cannot_tell_apart(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be told apart"):
         load(tmp_path, classes=("a-b", "a_b"))

@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 
 from client_agent.errors import DataError
 from client_agent.preparation.prepare import prepare
-from client_agent.sources.dicom import NotAnImageError, patient_group
+from client_agent.sources.dicom import patient_group
+from client_agent.sources.dicom_objects import NotAnImageError
 from client_agent.sources.reading import read_file
 from client_agent.sources.write_dicom import write_dicom
 
@@ -26,7 +27,8 @@ def phantom(channels: int = 1, size: int = 32) -> np.ndarray:
 
 
 def prepared(path: Path, channels: int) -> np.ndarray:
-    return prepare(read_file(path).pixels, image_size=32, channels=channels)
+    (raw,) = read_file(path)
+    return prepare(raw.pixels, image_size=32, channels=channels)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
