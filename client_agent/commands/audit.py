@@ -1,20 +1,20 @@
 """`ff-agent audit`."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from client_agent.commands.common import Call, plain, site_command
+from client_agent.commands.common import LOCATION, Call, plain, site_command
 
 
 @site_command("audit")
 @click.argument("classes", nargs=-1, metavar="[CLASS]...")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=LOCATION,
     help="Where this site's images lie [default: where they were trained from].",
 )
-def command(call: Call, classes: tuple[str, ...], data: Path | None) -> int:
+def command(call: Call, classes: tuple[str, ...], data: Any) -> int:
     """Measure again what this site's modules give away about their training images.
 
     Shows every figure beside this site's bound (policy.yaml). A module that was trained without an

@@ -20,6 +20,9 @@ from client_agent.registry.training_images import (
     training_images_of,
 )
 from client_agent.site import Site
+from client_agent.sources.location import Location, is_there, parse_location
+from client_agent.sources.options import SourceOptions
+from client_agent.steps.reading import read_labelled
 from client_agent.steps.release import is_published, replace_card
 from client_agent.steps.train_class import audit_trained, site_classes
 from ff_protocol.manifest import MODULE_FILE, describe_module
@@ -55,7 +58,7 @@ def audit(
     site: Site,
     classes: tuple[str, ...] = (),
     *,
-    data: Path | None = None,
+    data: Location | None = None,
     progress: Progress = SILENT,
 ) -> tuple[AuditedModule, ...]:
     """Audit modules in the outbox.
@@ -89,7 +92,7 @@ def audit(
 
 
 def _audit_module(
-    site: Site, class_name: str, folder: Path, data: Path | None, progress: Progress
+    site: Site, class_name: str, folder: Path, data: Location | None, progress: Progress
 ) -> AuditedModule:
     from client_agent.generator.keeping import load_generator
 
@@ -138,30 +141,25 @@ def _audit_module(
 
 
 def _load(
-    site: Site, record: TrainingImages, data: Path | None, progress: Progress
+    site: Site, record: TrainingImages, data: Location | None, progress: Progress
 ) -> "LabelledImages":
     """Read the images as `train` did."""
-    from client_agent.sources.load import load_images
-
     options = record.options
-    path = data or Path(options["data"])
-    if not path.exists():
+    where = data or parse_location(options["data"])
+    if not is_there(where):
         raise NotReadyError(
-            f"{record.class_name}: its images are not at {path} any more",
+            f"{record.class_name}: its images are not at {where} any more",
             hint="say where they lie: --data PATH",
         )
-    labels = None if options["labels"] is None or data is not None else Path(options["labels"])
-    with progress.task("reading images", 1) as task:
-        return load_images(
-            path,
-            classes=site.spec.classes,
-            image_size=site.spec.image.size,
-            channels=site.spec.image.channels,
-            only_classes=options.get("classes"),
-            labels_csv=labels,
-            split=options["split"],
-            on_progress=lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
-        )
+    return read_labelled(
+        site,
+        where,
+        labels=None if options["labels"] is None or data is not None else Path(options["labels"]),
+        source=SourceOptions.from_json(options.get("source")),
+        classes=options.get("classes"),
+        split=options["split"],
+        progress=progress,
+    )
 
 
 def _find(images: "LabelledImages", names: tuple[ImageName, ...], class_name: str) -> np.ndarray:

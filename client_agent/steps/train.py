@@ -1,7 +1,6 @@
 """Train one generator per class that this site holds, and put each as a module into the outbox."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +12,8 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, read_card
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
-from client_agent.sources.options import agree
+from client_agent.steps.reading import read_labelled
 from client_agent.steps.train_class import TrainOptions, select_class, train_class
-
-if TYPE_CHECKING:
-    from client_agent.sources.labelled import LabelledImages
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,15 @@ def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Tra
     restore_replaced(site.home)
     if options.seconds is not None and options.seconds <= 0:
         raise UsageError("the training budget must be positive")
-    data = _read(site, options, progress)
+    data = read_labelled(
+        site,
+        options.data,
+        labels=options.labels,
+        source=options.source,
+        classes=options.classes,
+        split=options.split,
+        progress=progress,
+    )
     counts = np.bincount(data.labels, minlength=len(data.classes))
     present = [name for name, count in zip(data.classes, counts, strict=True) if count]
     kept = _kept_classes(site, present, retrain=options.retrain)
@@ -71,35 +75,6 @@ def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Tra
         for module in modules
     }
     return Trained(tuple(modules), kept, skipped, against)
-
-
-def _read(site: Site, options: TrainOptions, progress: Progress) -> "LabelledImages":
-    from client_agent.sources.index import HeaderIndex
-    from client_agent.sources.load import load_images
-
-    agreed = site.spec.preparation
-    rendering, warnings = agree(options.source, agreed.window_rule, agreed.frame_rule)
-    for warning in warnings:
-        progress.note(warning)
-    with progress.task("reading images", 1) as task:
-        data = load_images(
-            options.data,
-            classes=site.spec.classes,
-            image_size=site.spec.image.size,
-            channels=site.spec.image.channels,
-            only_classes=options.classes,
-            labels_csv=options.labels,
-            label_map=options.source.label_map,
-            label_tag=options.source.label_tag,
-            split=options.split,
-            rendering=rendering,
-            index=HeaderIndex(site.home.scan_index),
-            on_progress=lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
-        )
-    if data.skipped:
-        names = ", ".join(item.identifier for item in data.skipped[:5])
-        progress.note(f"{len(data.skipped)} images left out: {names} ({data.skipped[0].reason})")
-    return data
 
 
 def _kept_classes(site: Site, present: list[str], *, retrain: bool) -> dict[str, str]:
