@@ -1,1 +1,26 @@
-"""Everything a site runs: read, train, pack, send; receive, admit, synthesise, fit, revoke."""
+"""Everything a site runs: read, train, pack, send; receive, admit, synthesise, fit, revoke.
+
+For use from Python: `load_classifier`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from client_agent.classifier.prediction import ClassifierFile
+
+
+def load_classifier(path: str | Path) -> "ClassifierFile":
+    """Open a `classifier.onnx`; needs onnxruntime, NumPy and Pillow.
+
+        classifier = load_classifier("~/.federated-factory/classifier/classifier.onnx")
+        probabilities, in_distribution = classifier.run(classifier.prepare(pixels))
+        print(classifier.classes[probabilities[0].argmax()], in_distribution[0] >= 1)
+
+    Raises:
+        NotReadyError: there is no such file.
+        MalformedError: it is not a classifier of this software, or is damaged.
+    """
+    from client_agent.classifier.prediction import ClassifierFile
+
+    return ClassifierFile.open(Path(path).expanduser())

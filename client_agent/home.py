@@ -17,7 +17,7 @@ learning-curves/        losses of each own module while it was trained, by diges
 withdrawn.json          images that no module may be trained on any more
 withdrawal.json         a withdrawal under way, until its statement is signed
 shards/<digest>/        synthetic images, by module
-classifier/             classifier.onnx and fit.json
+classifier/             classifier.onnx and fit.json; calibration.json of this site
 unlearning.json         an unlearning under way, until its certificate is written
 log.jsonl               the append-only record
 """
@@ -153,6 +153,11 @@ class Home:
     def fit_record(self) -> Path:
         """Provenance and digest of the classifier in use."""
         return self.root / "classifier" / "fit.json"
+
+    @property
+    def local_calibration(self) -> Path:
+        """What this site measured of the classifier on its own images."""
+        return self.root / "classifier" / "calibration.json"
 
     @property
     def pending_unlearning(self) -> Path:

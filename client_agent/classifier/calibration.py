@@ -12,7 +12,6 @@ Both go into `classifier.onnx`. Everything is computed in float64 with a fixed n
 the same classifier and images give the same bits on the same kind of CPU.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client_agent.classifier.network import ClassifierNetwork
+from client_agent.classifier.temperature import fit_temperature
 from client_agent.classifier.training import FittedClassifier, reproducible
 
 HELD_OUT_EVERY = 10
@@ -29,12 +29,10 @@ HELD_OUT_EVERY = 10
 FAMILIAR_SHARE = 0.99
 """Share of the held-out images within the limit."""
 
-SHRINKAGE = 0.01
+SHRINKAGE = 0.02
 """Share of the mean variance that is added to each: unused features have none of their own."""
 
 _BATCH = 256
-_TEMPERATURES = (0.25, 8.0)
-_HALVINGS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,39 +117,15 @@ def mahalanobis(features: Tensor, means: Tensor, whitening: Tensor) -> Tensor:
     return squares.min(1).values.sqrt()
 
 
-def fit_temperature(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Return the temperature with the least cross-entropy, within bounds, to three digits.
-
-    The cross-entropy is convex in b = 1 / T; its derivative, the mean difference between the
-    expected score and that of the true class, is brought to 0 by halving an interval.
-
-    Args:
-        scores: float64 [n, k].
-        labels: int64 [n].
-    """
-    true = scores[np.arange(len(labels)), labels]
-
-    def slope(b: float) -> float:
-        weights = np.exp(b * (scores - scores.max(axis=1, keepdims=True)))
-        expected = (weights * scores).sum(axis=1) / weights.sum(axis=1)
-        return math.fsum(expected - true)
-
-    low, high = 1 / _TEMPERATURES[1], 1 / _TEMPERATURES[0]
-    for _ in range(_HALVINGS):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return float(f"{1 / low:.3g}")
-
-
 def _outputs(network: ClassifierNetwork, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """Return features [n, d] and scores [n, k] in float64."""
     network.eval()
-    parts = []
+    features, scores = [], []
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
-            features = network.features(torch.from_numpy(images[start : start + _BATCH]))
-            parts.append((features.double(), network.scores(features).double()))
-    features, scores = zip(*parts, strict=True)
+            part = network.features(torch.from_numpy(images[start : start + _BATCH]))
+            features.append(part.double())
+            scores.append(network.scores(part).double())
     return torch.cat(features), torch.cat(scores)
 
 

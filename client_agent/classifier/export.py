@@ -106,6 +106,9 @@ def build_model(
 class _Outputs(nn.Module):
     """The network with temperature and softmax, and its images' nearness to the training set."""
 
+    means: Tensor
+    whitening: Tensor
+
     def __init__(self, network: ClassifierNetwork, calibration: Calibration) -> None:
         super().__init__()
         self.network = network

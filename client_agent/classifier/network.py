@@ -72,7 +72,9 @@ class ClassifierNetwork(nn.Module):
 
     def scores(self, features: Tensor) -> Tensor:
         """Return scores float32 [n, classes] of `features`."""
-        return self.body.fc(features)
+        last = self.body.fc
+        assert last is not None, "built with num_classes"
+        return last(features)
 
 
 def build_network(

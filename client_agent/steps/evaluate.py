@@ -1,20 +1,13 @@
-"""Use the classifier: measure it on labelled images, or label new ones."""
+"""Measure the classifier in use on labelled images."""
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from client_agent.errors import NotReadyError
 from client_agent.preparation.prepare import check_description
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
-from ff_protocol import canonical
-from ff_protocol.files import write_atomically
-
-if TYPE_CHECKING:
-    from client_agent.classifier.prediction import ClassifierFile
+from client_agent.steps.predict import judge, open_classifier
 
 
 @dataclass(frozen=True)
@@ -24,25 +17,6 @@ class Evaluated:
     classifier: str
     images: int
     figures: dict[str, Any]
-    skipped: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One image's label. `probabilities` follow the classifier's classes."""
-
-    identifier: str
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Predictions in the order of the images, and what could not be read."""
-
-    classifier: str
-    predictions: tuple[Prediction, ...]
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -60,9 +34,10 @@ def evaluate(
         NotReadyError: there is no classifier. DataError: no usable labelled images.
     """
     from client_agent.classifier.evaluation import evaluate_probabilities
+    from client_agent.classifier.local_calibration import read_local
     from client_agent.sources.load import load_images
 
-    classifier = _open(site)
+    classifier = open_classifier(site)
     size, channels = check_description(classifier.preprocessing)
     loaded = load_images(
         data,
@@ -73,79 +48,11 @@ def evaluate(
         split=split,
     )
     with progress.task("evaluating", len(loaded.images)) as task:
-        probabilities = classifier.predict(loaded.images)
+        local = read_local(site.home, classifier.digest)
+        probabilities, _, _ = judge(classifier, local, loaded.images)
         task.update(len(loaded.images))
     figures = evaluate_probabilities(
         probabilities, loaded.labels, classes=loaded.classes, known=classifier.classes
     )
     skipped = tuple((item.identifier, item.reason) for item in loaded.skipped)
     return Evaluated(classifier.digest, len(loaded.images), figures.to_dict(), skipped)
-
-
-def predict(
-    site: Site, data: Path, *, split: str = "test", progress: Progress = SILENT
-) -> Predicted:
-    """Label images whose classes need not be known.
-
-    Raises:
-        NotReadyError: there is no classifier. DataError: no readable image.
-    """
-    from client_agent.sources.load import load_unlabelled
-
-    classifier = _open(site)
-    size, channels = check_description(classifier.preprocessing)
-    loaded = load_unlabelled(
-        data,
-        image_size=size,
-        channels=channels,
-        split=split,
-    )
-    with progress.task("predicting", len(loaded.images)) as task:
-        probabilities = classifier.predict(loaded.images)
-        task.update(len(loaded.images))
-    predictions = []
-    for identifier, row in zip(loaded.identifiers, probabilities, strict=True):
-        best = int(row.argmax())
-        predictions.append(
-            Prediction(
-                identifier=identifier,
-                label=classifier.classes[best],
-                probability=round(float(row[best]), 6),
-                probabilities={
-                    name: round(float(value), 6)
-                    for name, value in zip(classifier.classes, row, strict=True)
-                },
-            )
-        )
-    skipped = tuple((item.identifier, item.reason) for item in loaded.skipped)
-    return Predicted(classifier.digest, tuple(predictions), skipped)
-
-
-def write_predictions(predicted: Predicted, path: Path) -> None:
-    """Write predictions as CSV, or as JSON if the name ends in `.json`; the file appears whole."""
-    if path.suffix.lower() == ".json":
-        rows = [vars(item) for item in predicted.predictions]
-        write_atomically(path, canonical.dumps({"predictions": rows}))
-        return
-    write_atomically(path, predictions_csv(predicted).encode())
-
-
-def predictions_csv(predicted: Predicted) -> str:
-    """Format as CSV: identifier, label, probability, then one column per class."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    names = list(predicted.predictions[0].probabilities) if predicted.predictions else []
-    writer.writerow(["identifier", "label", "probability", *names])
-    for item in predicted.predictions:
-        writer.writerow(
-            [item.identifier, item.label, item.probability, *item.probabilities.values()]
-        )
-    return buffer.getvalue()
-
-
-def _open(site: Site) -> "ClassifierFile":
-    from client_agent.classifier.prediction import ClassifierFile
-
-    if not site.home.classifier.is_file():
-        raise NotReadyError("there is no classifier yet", hint="run: ff-agent fit")
-    return ClassifierFile.open(site.home.classifier)

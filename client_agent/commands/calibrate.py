@@ -1,0 +1,42 @@
+"""`ff-agent calibrate`."""
+
+from pathlib import Path
+
+from client_agent.commands.common import Call, data_options, needed, plain, site_command
+
+
+@site_command("calibrate")
+@data_options
+def command(call: Call, data: Path | None, labels: Path | None, split: str | None) -> None:
+    """Fit probabilities and the out-of-distribution flag to this site's own images.
+
+    The classifier has seen synthetic images only. Give it labelled real ones that no module was
+    trained on, of this site's own class if there are no others: they tell how sure it may be, and
+    how unusual a real image looks to it. The result stays beside the classifier on this machine;
+    classifier.onnx does not change, and another classifier needs this again. Of an .npz file the
+    validation split is taken unless --split says otherwise.
+    """
+    from client_agent.steps.calibrate import calibrate_here
+
+    site = call.site()
+    with site.exclusive():
+        done = calibrate_here(
+            site,
+            needed(data, "--data"),
+            labels=labels,
+            split=split or "val",
+            progress=call.console.progress,
+        )
+
+    def lines() -> None:
+        print(f"{done.images} images of {', '.join(done.classes)}, accuracy {done.accuracy:.4f}")
+        print(
+            f"temperature {done.temperature:g}: mean confidence {done.confidence_before:.4f} "
+            f"-> {done.confidence_after:.4f}"
+        )
+        print(
+            f"flag below {done.flag_below:g}: {done.flagged_before:.1%} of these images were "
+            f"flagged, {done.flagged_after:.1%} are now"
+        )
+
+    call.console.result(plain(done), lines)

@@ -1,0 +1,102 @@
+"""How a module's audit figures stand to this site's bounds: a traffic light each. Rules only.
+
+green   the bound is kept, and the whole interval keeps it
+amber   the estimate or a part of its interval lies beyond the bound, not all of it
+red     the whole interval lies beyond the bound: the rule by which release refuses
+grey    not measured, or nothing is demanded of it
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from client_agent.report.content import FigureRow, Light, worst
+from ff_protocol.card import Card, Figure
+
+
+class Bound(Protocol):
+    """The most, or the least, that a figure may be (`client_agent.audit.thresholds.Bound`)."""
+
+    max: float | None
+    min: float | None
+    required: bool
+
+
+EXPLANATIONS: dict[str, str] = {
+    "membership_auc": "How well someone who has the module can tell images that it was trained on "
+    "from others of the same class. 0.5 is guessing, 1 is certainty.",
+    "membership_tpr": "Share of the training images that such an attacker names while hardly ever "
+    "naming another image.",
+    "replay": "Share of samples that are near copies of a training image, beyond what would "
+    "happen with images that it never saw.",
+    "exact": "Samples that equal a training image pixel by pixel.",
+    "distance": "How near samples come to training images, against how near unseen real images "
+    "come. A smoke detector, no proof.",
+    "nearest": "How near samples come to training images, against how near unseen real images "
+    "come. A smoke detector, no proof.",
+    "frechet": "Distance between real and synthetic images as a whole (smaller is better).",
+    "fid": "Distance between real and synthetic images as a whole (smaller is better).",
+    "kid": "Distance between real and synthetic images as a whole (smaller is better).",
+    "precision": "Share of the samples that look like real images.",
+    "density": "How densely the samples lie among real images.",
+    "recall": "Share of the real images that the samples could stand for.",
+    "coverage": "Share of the real images with a sample nearby: variety.",
+}
+"""What a figure means in plain words, by the beginning or a part of its name."""
+
+
+def explain(name: str) -> str:
+    """Return what a figure means, "" if this page does not know it."""
+    found = [key for key in EXPLANATIONS if key in name]
+    return EXPLANATIONS[max(found, key=len)] if found else ""
+
+
+def judge(figure: Figure | None, bound: Bound | None) -> Light:
+    """Return one figure's light."""
+    if bound is None or figure is None:
+        return "red" if bound is not None and bound.required else "grey"
+    low = figure.value if figure.low is None else figure.low
+    high = figure.value if figure.high is None else figure.high
+    if bound.max is not None:
+        near, far = low, high
+        inside, outside = max(far, figure.value) <= bound.max, near > bound.max
+    else:
+        limit = bound.min if bound.min is not None else float("-inf")
+        inside, outside = min(low, figure.value) >= limit, high < limit
+    return "green" if inside else "red" if outside else "amber"
+
+
+def rows(card: Card, bounds: Mapping[str, Bound | None]) -> tuple[FigureRow, ...]:
+    """Return a card's figures beside their bounds, memorisation first; demanded ones included."""
+    measured = [
+        *(("memorisation", name, figure) for name, figure in card.memorisation.items()),
+        *(("fidelity", name, figure) for name, figure in card.fidelity.items()),
+    ]
+    names = {name for _, name, _ in measured}
+    found = [_row(room, name, figure, bounds.get(name)) for room, name, figure in measured]
+    found += [
+        _row("memorisation", name, None, bound)
+        for name, bound in bounds.items()
+        if bound is not None and bound.required and name not in names
+    ]
+    return tuple(found)
+
+
+def overall(figures: tuple[FigureRow, ...]) -> Light:
+    """Return a module's light: the worst of the figures that a bound is set for."""
+    return worst(tuple(row.light for row in figures if row.bound))
+
+
+def _row(room: str, name: str, figure: Figure | None, bound: Bound | None) -> FigureRow:
+    words = ""
+    if bound is not None:
+        words = f"at most {bound.max:g}" if bound.max is not None else f"at least {bound.min:g}"
+    return FigureRow(
+        name=name,
+        room=room,
+        value=None if figure is None else figure.value,
+        low=None if figure is None else figure.low,
+        high=None if figure is None else figure.high,
+        samples="" if figure is None else figure.samples,
+        bound=words,
+        light=judge(figure, bound),
+    )
