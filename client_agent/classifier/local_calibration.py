@@ -1,8 +1,9 @@
 """A site's own correction of the classifier's certainty: fitted on its real images, kept beside it.
 
 `classifier.onnx` is the same file at every site and knows synthetic images only. Real ones lie
-further out, and the classifier is surer of itself than it should be on them. A site that has real
-images, of its own class if it has no others, measures both here; nothing of it leaves the site.
+further out. A site that has real images, of its own class if it has no others, measures how far;
+one that has images of every class also learns how sure the classifier may be. Nothing of it leaves
+the site.
 """
 
 from dataclasses import asdict, dataclass
@@ -33,7 +34,8 @@ class LocalCalibration:
         classifier: its SHA-256; another classifier makes this void.
         images: number of real images.
         classes: their classes.
-        temperature: the classifier's log-probabilities are divided by it.
+        temperature: the classifier's log-probabilities are divided by it; 1 where it could not
+            be fitted.
         flag_below: images whose `in_distribution` is lower are flagged.
     """
 
@@ -49,9 +51,10 @@ def fit_local(
 ) -> tuple[float, float]:
     """Fit temperature and limit on a site's real images.
 
-    The temperature is never below 1: images of few classes can show too much certainty, and are no
-    ground for more. The limit lets `FALSE_FLAGS` of the images be flagged, and is never stricter
-    than the classifier's own.
+    The temperature is fitted only where every class of the classifier is there: images of some
+    classes say how hard those are, not how sure to be in general (measured: docs/benchmarks.md).
+    The limit lets `FALSE_FLAGS` of the images be flagged, and is never stricter than the
+    classifier's own.
 
     Args:
         probabilities: float32 [n, k].
@@ -70,9 +73,10 @@ def fit_local(
         raise DataError(
             f"{len(labels)} images are too few to calibrate on, {MIN_IMAGES} are needed"
         )
-    temperature = fit_temperature(_logarithms(probabilities), labels)
+    complete = len(np.unique(labels)) == probabilities.shape[1]
+    temperature = fit_temperature(_logarithms(probabilities), labels) if complete else 1.0
     lowest = float(np.quantile(in_distribution, FALSE_FLAGS, method="lower"))
-    return max(1.0, temperature), min(1.0, lowest)
+    return temperature, min(1.0, lowest)
 
 
 def retemper(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

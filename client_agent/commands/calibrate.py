@@ -11,8 +11,8 @@ def command(call: Call, data: Path | None, labels: Path | None, split: str | Non
     """Fit probabilities and the out-of-distribution flag to this site's own images.
 
     The classifier has seen synthetic images only. Give it labelled real ones that no module was
-    trained on, of this site's own class if there are no others: they tell how sure it may be, and
-    how unusual a real image looks to it. The result stays beside the classifier on this machine;
+    trained on, of this site's own class if there are no others: they tell how unusual a real image
+    looks to it, and, where images of every class are there, how sure it may be. The result stays beside the classifier on this machine;
     classifier.onnx does not change, and another classifier needs this again. Of an .npz file the
     validation split is taken unless --split says otherwise.
     """

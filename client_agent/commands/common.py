@@ -1,6 +1,7 @@
 """What every command shares: --home, --config, --json, --quiet, and how a command ends."""
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ def site_command(name: str) -> Callable[[Function], click.Command]:
         def invoke(ctx: click.Context, **options: Any) -> None:
             home = Home.locate(options.pop("home"))
             config = options.pop("config")
+            if options.pop("no_color"):
+                os.environ["NO_COLOR"] = "1"
             console = Console(as_json=options.pop("as_json"), quiet=options.pop("quiet"))
             call = Call(home, console)
 
@@ -66,7 +69,10 @@ def _options() -> list[click.Parameter]:
         type=click.Path(path_type=Path),
         help="YAML file with defaults for the options [default: config.yaml in the home].",
     )
-    return [home, config, *rest]
+    no_color = click.Option(
+        ["--no-color"], is_flag=True, help="No colour on the terminal (NO_COLOR does the same)."
+    )
+    return [home, config, *rest, no_color]
 
 
 def _apply_config(

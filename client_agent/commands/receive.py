@@ -34,6 +34,7 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
     from client_agent.steps.receive import Received, receive
     from client_agent.steps.revoke import deliver_revocations, finish_unlearning
     from client_agent.steps.watch import watch as watch_relay
+    from client_agent.text import say
 
     wait, seconds = make_wait(values), timeout_of(values)
     if watch and wait is not None:
@@ -69,9 +70,9 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
     def lines() -> None:
         print(f"{len(received.admitted)} modules admitted, {received.revocations} revocations")
         for text in received.warnings:
-            print(f"WARNING: {text}")
+            say(f"WARNING: {text}", indent=9)
         for subject, reason in received.refused.items():
-            print(f"refused {subject[:12]}: {reason}")
+            say(f"refused {subject[:12]}: {reason}", indent=9)
         if unlearned is not None:
             print(f"{len(unlearned.modules)} modules forgotten; classifier is now "
                   f"{(unlearned.classifier or 'none')[:12]}")  # fmt: skip

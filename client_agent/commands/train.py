@@ -25,6 +25,7 @@ def command(call: Call, **values: Any) -> None:
     ff-agent train --data x.npz --classes a,b    MedMNIST-style file
     """
     from client_agent.commands.options import make_train_options
+    from client_agent.console import show_table
     from client_agent.steps.train import train
 
     site = call.site()
@@ -32,8 +33,12 @@ def command(call: Call, **values: Any) -> None:
         trained = train(site, make_train_options(values), call.console.progress)
 
     def lines() -> None:
-        for module in trained.modules:
-            print(f"{module.class_name}: module {module.digest[:12]}, {module.bytes:,} bytes")
+        rows = [
+            [module.class_name, module.digest[:12], f"{module.bytes / 1e6:.1f} MB"]
+            for module in trained.modules
+        ]
+        if rows:
+            show_table("modules in the outbox", ["class", "module", "size"], rows)
         for name, reason in trained.kept.items():
             print(f"{name}: {reason}")
         for identifier, reason in trained.skipped[:10]:

@@ -220,6 +220,11 @@ class Content:
         return sum(module.bytes for module in self.modules if not module.own)
 
     @property
+    def real_images(self) -> int:
+        """Number of real images on the page."""
+        return sum(len(sheet.real) for sheet in self.sheets if sheet.real is not None)
+
+    @property
     def light(self) -> Light:
         """The worst light of all modules."""
         return worst(tuple(module.light for module in self.modules))

@@ -150,6 +150,7 @@ def _group(item: Prediction, image: Any, classifier: str) -> Any:
             uid=hd.UID(_tracking_uid(classifier, str(image.SOPInstanceUID))),
             identifier="image classification",
         ),
+        finding_type=_code(_short(item.label), item.label),
         algorithm_id=hd.sr.AlgorithmIdentification(
             name=f"{_MANUFACTURER} classifier {classifier[:16]}",
             version=__version__,
@@ -160,10 +161,6 @@ def _group(item: Prediction, image: Any, classifier: str) -> Any:
             *probabilities,
         ],
         qualitative_evaluations=[
-            hd.sr.QualitativeEvaluation(
-                name=hd.sr.CodedConcept("121071", "DCM", "Finding"),
-                value=_code(_short(item.label), item.label),
-            ),
             hd.sr.QualitativeEvaluation(
                 name=_code("distribution", "Resemblance to the training set"), value=familiar
             ),

@@ -97,13 +97,12 @@ def report(site: Site, options: ReportOptions, progress: Progress = SILENT) -> R
         page = render(content).encode()
         write_atomically(options.output, page)
         task.update(1)
-    shown = [sheet.real for sheet in content.sheets if sheet.real is not None]
     skipped = () if loaded is None else loaded.skipped
     return Reported(
         path=options.output,
         edition=content.edition,
         bytes=len(page),
-        real_images=sum(len(images) for images in shown),
+        real_images=content.real_images,
         measured=0 if content.results is None else content.results.images,
         skipped=tuple((item.identifier, item.reason) for item in skipped),
     )
