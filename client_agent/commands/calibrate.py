@@ -12,9 +12,9 @@ def command(call: Call, data: Path | None, labels: Path | None, split: str | Non
 
     The classifier has seen synthetic images only. Give it labelled real ones that no module was
     trained on, of this site's own class if there are no others: they tell how unusual a real image
-    looks to it, and, where images of every class are there, how sure it may be. The result stays beside the classifier on this machine;
-    classifier.onnx does not change, and another classifier needs this again. Of an .npz file the
-    validation split is taken unless --split says otherwise.
+    looks to it, and, where images of every class are there, how sure it may be. The result stays
+    beside the classifier on this machine; classifier.onnx does not change, and another classifier
+    needs this again. Of an .npz file the validation split is taken unless --split says otherwise.
     """
     from client_agent.steps.calibrate import calibrate_here
 
