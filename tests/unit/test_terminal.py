@@ -23,12 +23,13 @@ def test_bash_completes_commands_and_options():
         export PATH={PROGRAM.parent}:$PATH
         eval "$(ff-agent completion bash)"
         complete -p ff-agent
-        COMPREPLY=(); COMP_WORDS=(ff-agent pre); COMP_CWORD=1; _ff_agent_completion ff-agent
-        echo "commands: ${{COMPREPLY[@]}}"
-        COMPREPLY=(); COMP_WORDS=(ff-agent report --sh); COMP_CWORD=2; _ff_agent_completion ff-agent
-        echo "options: ${{COMPREPLY[@]}}"
-        COMPREPLY=(); COMP_WORDS=(ff-agent completion ''); COMP_CWORD=2; _ff_agent_completion ff-agent
-        echo "choices: ${{COMPREPLY[@]}}"
+        complete_words() {{
+            COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+            _ff_agent_completion ff-agent
+        }}
+        complete_words ff-agent pre; echo "commands: ${{COMPREPLY[@]}}"
+        complete_words ff-agent report --sh; echo "options: ${{COMPREPLY[@]}}"
+        complete_words ff-agent completion ''; echo "choices: ${{COMPREPLY[@]}}"
     """
     done = subprocess.run([bash, "--norc", "-c", script], capture_output=True, text=True)
     assert done.stderr == ""
