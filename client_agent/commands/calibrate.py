@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from client_agent.commands.common import Call, data_options, needed, plain, site_command
+from client_agent.commands.common import Call, data_options, given, needed, plain, site_command
 
 
 @site_command("calibrate")
@@ -22,9 +22,10 @@ def command(call: Call, data: Path | None, labels: Path | None, split: str | Non
     with site.exclusive():
         done = calibrate_here(
             site,
-            needed(data, "--data"),
+            # Training images in config.yaml would make it look better than it is.
+            needed(data if given("data") else None, "--data"),
             labels=labels,
-            split=split or "val",
+            split=split if split is not None and given("split") else "val",
             progress=call.console.progress,
         )
 

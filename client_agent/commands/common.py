@@ -105,6 +105,12 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def given(option: str) -> bool:
+    """Say whether an option stands on the command line: a default in config.yaml does not count."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE
+
+
 def needed(value: Any, option: str) -> Any:
     """Return an option's value, or explain that it must be given."""
     if value is None:

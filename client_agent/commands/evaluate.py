@@ -44,6 +44,7 @@ def command(call: Call, data: Path | None, labels: Path | None, split: str | Non
                 row[3:] = [f"{low:.3f} to {high:.3f}", bar(value)]
             rows.append(row)
         show_table("", ["class", "images", "recall", "95 % interval", ""], rows)
+        print(f"{evaluated.flagged:.1%} flagged as unlike what the classifier was trained on")
         if evaluated.skipped:
             print(f"{len(evaluated.skipped)} unreadable images skipped")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from client_agent.commands.common import Call, data_options, plain, site_command
+from client_agent.commands.common import Call, data_options, given, plain, site_command
 
 
 @site_command("report")
@@ -38,7 +38,10 @@ def command(
     """
     from client_agent.steps.report import ReportOptions, report
 
-    options = ReportOptions(output, data, labels, split or "test", shareable)
+    # Training images in config.yaml are no test of anything.
+    chosen = data if given("data") else None
+    part = split if split is not None and given("split") else "test"
+    options = ReportOptions(output, chosen, labels, part, shareable)
     done = report(call.site(), options, call.console.progress)
 
     def lines() -> None:

@@ -12,11 +12,20 @@ from client_agent.steps.predict import judge, open_classifier
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Figures of the classifier in use on one labelled set; `skipped` images were unreadable."""
+    """Figures of the classifier in use on one labelled set.
+
+    Attributes:
+        classifier: its SHA-256.
+        images: how many.
+        figures: see `classifier.evaluation.Evaluation`.
+        flagged: share of the images flagged as unlike the training set.
+        skipped: unreadable images, identifier and reason.
+    """
 
     classifier: str
     images: int
     figures: dict[str, Any]
+    flagged: float
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -49,10 +58,16 @@ def evaluate(
     )
     with progress.task("evaluating", len(loaded.images)) as task:
         local = read_local(site.home, classifier.digest)
-        probabilities, _, _ = judge(classifier, local, loaded.images)
+        probabilities, _, flagged = judge(classifier, local, loaded.images)
         task.update(len(loaded.images))
     figures = evaluate_probabilities(
         probabilities, loaded.labels, classes=loaded.classes, known=classifier.classes
     )
     skipped = tuple((item.identifier, item.reason) for item in loaded.skipped)
-    return Evaluated(classifier.digest, len(loaded.images), figures.to_dict(), skipped)
+    return Evaluated(
+        classifier=classifier.digest,
+        images=len(loaded.images),
+        figures=figures.to_dict(),
+        flagged=round(float(flagged.mean()), 4),
+        skipped=skipped,
+    )
