@@ -22,26 +22,31 @@ class Bound(Protocol):
 
 
 EXPLANATIONS: dict[str, str] = {
-    "membership_auc": "How well someone who has the module can tell images that it was trained on "
-    "from others of the same class. 0.5 is guessing, 1 is certainty.",
-    "membership_tpr": "Share of the training images that such an attacker names while hardly ever "
-    "naming another image.",
-    "replay": "Share of samples that are near copies of a training image, beyond what would "
-    "happen with images that it never saw.",
-    "exact": "Samples that equal a training image pixel by pixel.",
-    "distance": "How near samples come to training images, against how near unseen real images "
-    "come. A smoke detector, no proof.",
-    "nearest": "How near samples come to training images, against how near unseen real images "
-    "come. A smoke detector, no proof.",
-    "frechet": "Distance between real and synthetic images as a whole (smaller is better).",
-    "fid": "Distance between real and synthetic images as a whole (smaller is better).",
-    "kid": "Distance between real and synthetic images as a whole (smaller is better).",
+    "membership_auc": "How well someone who has the module tells images that it was trained on "
+    "from others of the same class: 0.5 is guessing, 1 is certainty.",
+    "tpr_at_1_fpr": "Share of the training images that such an attacker names while wrongly naming "
+    "one other image in a hundred; 0.01 is guessing.",
+    "denoising_loss": "The same by another attack, on the network's denoising error.",
+    "mid_frequency": "The same by another attack, on the network's error in mid frequencies.",
+    "replayed": "Share of the training images that samples come nearer to than chance allows.",
+    "distinct_samples": "Share of the samples that differ from one another.",
+    "distinct_excess": "0: samples repeat themselves like copies of the training images; 1: all "
+    "samples differ.",
+    "dcr_share": "Share of samples nearer to a training image than real images are to each other. "
+    "A smoke detector, no proof.",
+    "ratio": "How near samples come to training images against unseen ones: 1 if neither side is "
+    "favoured. A smoke detector, no proof.",
+    "nearer": "Share of samples nearer to training images than to unseen ones; 0.5 if neither side "
+    "is favoured. A smoke detector, no proof.",
+    "fid": "Distance between synthetic and real images as a whole; smaller is better.",
+    "kid": "Distance between synthetic and real images as a whole; smaller is better.",
+    "kid_real": "The same between two halves of the real images: the best that can be had.",
     "precision": "Share of the samples that look like real images.",
     "density": "How densely the samples lie among real images.",
-    "recall": "Share of the real images that the samples could stand for.",
+    "recall": "Share of the real images that samples come near to: variety.",
     "coverage": "Share of the real images with a sample nearby: variety.",
 }
-"""What a figure means in plain words, by the beginning or a part of its name."""
+"""What a figure means in plain words, by its name or a part of it."""
 
 
 def explain(name: str) -> str:
@@ -66,7 +71,10 @@ def judge(figure: Figure | None, bound: Bound | None) -> Light:
 
 
 def rows(card: Card, bounds: Mapping[str, Bound | None]) -> tuple[FigureRow, ...]:
-    """Return a card's figures beside their bounds, memorisation first; demanded ones included."""
+    """Return a card's figures beside their bounds: those with a bound first, memorisation first.
+
+    Figures that a bound demands and the card lacks are included.
+    """
     measured = [
         *(("memorisation", name, figure) for name, figure in card.memorisation.items()),
         *(("fidelity", name, figure) for name, figure in card.fidelity.items()),
@@ -78,7 +86,7 @@ def rows(card: Card, bounds: Mapping[str, Bound | None]) -> tuple[FigureRow, ...
         for name, bound in bounds.items()
         if bound is not None and bound.required and name not in names
     ]
-    return tuple(found)
+    return tuple(sorted(found, key=lambda row: not row.bound))
 
 
 def overall(figures: tuple[FigureRow, ...]) -> Light:
