@@ -78,20 +78,22 @@ class Row:
 def measure(*, quick: bool) -> list[Row]:
     """Measure every set that is there; digits, in seconds, if quick."""
     if quick:
-        return [_measure_set(None, 8, 60)]
+        return [_measure_set(None, 8, 60, epochs=6)]
     present = [name for name in REAL_SETS if (SHARED_DATA / f"{name}.npz").is_file()]
     return [_measure_set(SHARED_DATA / f"{name}.npz", *BRIEF[name]) for name in present]
 
 
-def _measure_set(path: Path | None, steps: int, samples: int) -> Row:
+def _measure_set(path: Path | None, steps: int, samples: int, epochs: int | None = None) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         splits = read_digits() if path is None else read_splits(path)
-        site = federation(splits["train"], steps, samples, Path(folder))
+        site = federation(splits["train"], steps, samples, Path(folder), epochs)
         name = "digits" if path is None else path.stem
         return measure_site(site, name, splits, brief=(steps, samples))
 
 
-def federation(training: Images, steps: int, samples: int, folder: Path) -> Site:
+def federation(
+    training: Images, steps: int, samples: int, folder: Path, epochs: int | None = None
+) -> Site:
     """Train a module a class, share them, fit at the first site; return that."""
     classes = [f"class-{label}" for label in range(int(training.labels.max()) + 1)]
     _, size, _, channels = training.pixels.shape
@@ -99,7 +101,7 @@ def federation(training: Images, steps: int, samples: int, folder: Path) -> Site
         classes=classes,
         image={"size": size, "channels": channels},
         synthesis={"samples_per_class": samples, "batch_size": 32, "threads": 1},
-        classifier={"threads": 1},
+        classifier={"threads": 1, "epochs": epochs},
     )
     data = folder / "training.npz"
     np.savez(data, train_images=training.pixels, train_labels=training.labels[:, None])

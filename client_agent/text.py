@@ -12,8 +12,14 @@ _DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
-def say(text: str, *, indent: int = 0) -> None:
-    """Print a line on standard output; on a terminal it is wrapped, later lines indented."""
+def say(text: str, *, indent: int = 0, good: bool | None = None) -> None:
+    """Print a line on standard output; on a terminal it is wrapped, later lines indented.
+
+    Args:
+        text: the line.
+        indent: of the lines after the first.
+        good: colours the first word green or red where the terminal takes colour.
+    """
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
         text = textwrap.fill(
@@ -23,17 +29,18 @@ def say(text: str, *, indent: int = 0) -> None:
             break_long_words=False,
             break_on_hyphens=False,
         )
+        if good is not None:
+            text = _coloured(text, good=good)
     print(text)
 
 
-def mark(word: str, *, good: bool) -> str:
-    """Return a word in green or red where standard output is a terminal that takes colour."""
+def _coloured(text: str, *, good: bool) -> str:
     from rich.console import Console
 
-    console = Console()
-    if not console.is_terminal or console.no_color:
-        return word
-    return f"\N{ESCAPE}[{'32' if good else '1;31'}m{word}\N{ESCAPE}[0m"
+    if Console().no_color:
+        return text
+    word, gap, rest = text.partition(" ")
+    return f"\N{ESCAPE}[{'32' if good else '1;31'}m{word}\N{ESCAPE}[0m{gap}{rest}"
 
 
 def bar(share: float, width: int = 20) -> str:

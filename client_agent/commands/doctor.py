@@ -15,14 +15,14 @@ def command(call: Call) -> int:
 
     from client_agent.doctor.findings import exit_code
     from client_agent.steps.doctor import examine
-    from client_agent.text import mark, say
+    from client_agent.text import say
 
     findings = examine(call.site())
 
     def lines() -> None:
         for item in findings:
-            word = mark("ok   " if item.ok else "WRONG", good=item.ok)
-            say(f"{word} {item.check}: {item.found}", indent=6)
+            word = "ok   " if item.ok else "WRONG"
+            say(f"{word} {item.check}: {item.found}", indent=6, good=item.ok)
             if item.ask:
                 say(f"      -> {item.ask}", indent=9)
 

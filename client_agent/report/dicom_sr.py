@@ -10,6 +10,7 @@ prediction written again is the same object.
 highdicom (extra `dicom-sr`) is imported on first use.
 """
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from client_agent.errors import DataError, UsageError
 from client_agent.steps.predict import Predicted, Prediction
 from ff_protocol import __version__
-from ff_protocol.files import storage_error
+from ff_protocol.files import write_atomically
 
 SCHEME = "99FEDFACT"
 """Coding scheme designator; 99 marks private ones (PS3.16 section 8.2)."""
@@ -53,22 +54,15 @@ def write_reports(
     _require_highdicom()
     root = data if data.is_dir() else data.parent
     written, without = 0, []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, folder) from error
     for item in predicted.predictions:
         try:
             report = build_report(item, _read_header(root / item.identifier), predicted)
         except DataError as error:
             without.append((item.identifier, error.message))
             continue
-        path = folder / f"{report.SOPInstanceUID}.dcm"
-        try:
-            report.save_as(path)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise storage_error(error, path) from error
+        buffer = io.BytesIO()
+        report.save_as(buffer, enforce_file_format=True)
+        write_atomically(folder / f"{report.SOPInstanceUID}.dcm", buffer.getvalue())
         written += 1
     return written, tuple(without)
 

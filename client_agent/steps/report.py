@@ -95,7 +95,8 @@ def report(site: Site, options: ReportOptions, progress: Progress = SILENT) -> R
     with progress.task("writing the report", 1) as task:
         content = gather(site, loaded, shareable=options.shareable)
         page = render(content).encode()
-        write_atomically(options.output, page)
+        # The local edition may show patients.
+        write_atomically(options.output, page, mode=0o644 if options.shareable else 0o600)
         task.update(1)
     skipped = () if loaded is None else loaded.skipped
     return Reported(

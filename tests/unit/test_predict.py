@@ -25,7 +25,7 @@ from client_agent.sources.write_dicom import write_dicom
 from client_agent.steps.calibrate import calibrate_here
 from client_agent.steps.evaluate import evaluate
 from client_agent.steps.predict import predict, predictions_csv, write_predictions
-from tests.agents import agent
+from tests.agents import agent, agent_json
 
 
 @pytest.fixture
@@ -148,7 +148,8 @@ def test_reports_are_read_back_by_pydicom_and_dcmtk(site, dicom, tmp_path):
         )
     # Written again it is the same set of objects.
     names = {path.name for path in (tmp_path / "sr").iterdir()}
-    assert write_reports(predicted, dicom, tmp_path / "sr")[0] == 6
+    again = ("--output", tmp_path / "x.json", "--dicom-sr", tmp_path / "sr")
+    assert agent_json(site.home.root, "predict", "--data", dicom, *again)["dicom_sr"] == 6
     assert {path.name for path in (tmp_path / "sr").iterdir()} == names
 
     dump = shutil.which("dsrdump")

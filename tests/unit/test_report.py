@@ -114,6 +114,10 @@ def test_no_edition_names_a_patient_or_a_place(pages, site, data, edition):
     assert "Not a medical device" in page
 
 
+def test_the_local_edition_is_for_its_owner_alone(pages):
+    assert pages["local"].stat().st_mode & 0o777 == 0o600
+
+
 def test_exact_counts_of_images_stay_at_home(pages, loaded):
     zeros = int((loaded.labels == 0).sum())
     assert f'<td class="n">{zeros}</td>' in pages["local"].read_text()
@@ -146,6 +150,7 @@ def test_the_command_writes_the_file_and_changes_nothing(site, data, tmp_path):
     done = agent_json(site.home.root, "report", "--data", data, "--output", path, "--shareable")
     assert (done["edition"], done["real_images"], done["measured"]) == ("shareable", 0, 60)
     assert path.stat().st_size == done["bytes"] < 300_000
+    assert path.stat().st_mode & 0o777 == 0o644
     assert sorted(path.name for path in site.home.root.rglob("*")) == before
 
 
