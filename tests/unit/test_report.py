@@ -24,7 +24,8 @@ from client_agent.site import open_site
 from client_agent.sources.load import load_images
 from client_agent.sources.write_dicom import write_dicom
 from client_agent.steps.evaluate import evaluate
-from client_agent.steps.report import ReportOptions, gather, read_curve, report
+from client_agent.steps.report import ReportOptions, report
+from client_agent.steps.report_content import gather, read_curve
 from ff_protocol.card import Figure
 from tests.agents import agent_json
 from tests.browser import chromium, console_messages, pdf, screenshot
