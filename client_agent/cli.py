@@ -26,7 +26,9 @@ class _Commands(CommandGroup):
         "synthesise",
         "fit",
         "evaluate",
+        "calibrate",
         "predict",
+        "report",
         "revoke",
         "withdraw",
         "verify-unlearning",
@@ -38,6 +40,7 @@ class _Commands(CommandGroup):
         "inspect",
         "log",
         "demo",
+        "completion",
     )
 
 
@@ -54,8 +57,8 @@ def main() -> None:
     Check it:     ff-agent verify-unlearning CERTIFICATE
 
     Images never leave this machine. The home comes from --home, else FF_HOME, else
-    ~/.federated-factory. Every command takes --json (one document on standard output) and --quiet;
-    exit codes are listed in docs/exit-codes.md.
+    ~/.federated-factory. Every command takes --json (one document on standard output), --quiet
+    and --no-color; exit codes are listed in docs/exit-codes.md.
     """
     listen_for_stop()
 

@@ -131,17 +131,20 @@ class _OutOfMemoryError(FederatedFactoryError):
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on standard output; numbers to the right."""
+    """Print a table on standard output: numbers to the right; without lines into a pipe."""
+    from rich.box import HEAVY_HEAD
     from rich.console import Console as RichConsole
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False)
+    terminal = sys.stdout.isatty()
+    box = HEAVY_HEAD if terminal else None
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, box=box)
     for index, column in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) or row[index] == "" for row in rows)
         table.add_column(column, justify="right" if numeric and rows else "left")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    RichConsole(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
+    RichConsole(width=None if terminal else _PLAIN_WIDTH, highlight=False).print(table)
 
 
 class TerminalProgress:

@@ -22,7 +22,7 @@ withdrawn.json          images that no module may be trained on any more
 scan-index.sqlite       what is known of image files already; a cache, holds no path or patient
 withdrawal.json         a withdrawal under way, until its statement is signed
 shards/<digest>/        synthetic images, by module
-classifier/             classifier.onnx and fit.json
+classifier/             classifier.onnx and fit.json; calibration.json of this site
 unlearning.json         an unlearning under way, until its certificate is written
 log.jsonl               the append-only record
 """
@@ -197,6 +197,11 @@ class Home:
     def fit_record(self) -> Path:
         """Provenance and digest of the classifier in use."""
         return self.root / "classifier" / "fit.json"
+
+    @property
+    def local_calibration(self) -> Path:
+        """What this site measured of the classifier on its own images."""
+        return self.root / "classifier" / "calibration.json"
 
     @property
     def pending_unlearning(self) -> Path:

@@ -75,3 +75,22 @@ def sites(trained_homes: dict[str, Path], tmp_path: Path) -> dict[str, Site]:
         shutil.copytree(folder, tmp_path / site_id)
         opened[site_id] = open_site(Home(tmp_path / site_id))
     return opened
+
+
+@pytest.fixture(scope="session")
+def fitted_home(trained_homes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home of hospital-1 that holds the modules of two of three classes and has fitted.
+
+    Not to be changed: copy it.
+    """
+    from client_agent.steps.fit import fit
+    from tests.unit.test_unlearning import EVERYONE, share
+
+    folder = tmp_path_factory.mktemp("fitted")
+    sites = {}
+    for name, home in trained_homes.items():
+        shutil.copytree(home, folder / name)
+        sites[name] = open_site(Home(folder / name))
+    share(sites, sites["hospital-1"], EVERYONE[:2])
+    fit(sites["hospital-1"])
+    return folder / "hospital-1"

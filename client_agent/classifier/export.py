@@ -1,7 +1,8 @@
 """Write a trained classifier as one ONNX file whose bytes follow from weights and provenance alone.
 
-Pixels go in as uint8 and probabilities come out: scaling and softmax are in the graph, so no user
-of the file can get them wrong. The tracer records source lines, paths and module names of this
+Pixels go in as uint8; calibrated probabilities come out, and beside them how far each image is from
+the training set: scaling, temperature and softmax are in the graph, so no user of the file can get
+them wrong. The tracer records source lines, paths and module names of this
 machine in every node; the model is rebuilt from bare operators, so that none of that leaves the
 site and two machines write the same bytes.
 """
@@ -17,7 +18,19 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from client_agent.classifier.file_format import FORMAT_VERSION, INPUT_NAME, OUTPUT_NAME
+from client_agent.classifier.calibration import (
+    FAMILIAR_SHARE,
+    HELD_OUT_EVERY,
+    Calibration,
+    mahalanobis,
+)
+from client_agent.classifier.file_format import (
+    FORMAT_VERSION,
+    IN_DISTRIBUTION_NAME,
+    INPUT_NAME,
+    PROBABILITIES_NAME,
+)
+from client_agent.classifier.network import ClassifierNetwork
 from client_agent.classifier.training import FittedClassifier, reproducible
 from client_agent.errors import TrainingError
 from ff_protocol import canonical
@@ -27,10 +40,12 @@ OPSET = 18
 # The oldest file format that holds operator set 18: readable by every runtime that could run it.
 IR_VERSION = 8
 _PRODUCER = "federated-factory"
+_LEAST_DISTANCE = 1e-3
 
 
 def export_classifier(
     fitted: FittedClassifier,
+    calibration: Calibration,
     path: Path,
     *,
     preprocessing: dict[str, Any],
@@ -40,29 +55,41 @@ def export_classifier(
 
     Args:
         fitted: the classifier.
+        calibration: its temperature, and what is near enough to its training set.
         path: the file to write.
         preprocessing: how images are brought into shape; JSON types.
-        provenance: what the classifier was made from; JSON types. Equal weights, preprocessing
-            and provenance give equal bytes with the same software.
+        provenance: what the classifier was made from; JSON types. Equal weights, calibration,
+            preprocessing and provenance give equal bytes with the same software.
 
     Raises:
         TrainingError: a weight is not finite.
         MalformedError: preprocessing or provenance have no canonical JSON form.
         StorageError: the disk refuses.
     """
-    model = build_model(fitted, preprocessing=preprocessing, provenance=provenance)
+    model = build_model(fitted, calibration, preprocessing=preprocessing, provenance=provenance)
     write_atomically(path, model.SerializeToString(deterministic=True))
 
 
 def build_model(
-    fitted: FittedClassifier, *, preprocessing: dict[str, Any], provenance: dict[str, Any]
+    fitted: FittedClassifier,
+    calibration: Calibration,
+    *,
+    preprocessing: dict[str, Any],
+    provenance: dict[str, Any],
 ) -> onnx.ModelProto:
     """Return the classifier as a checked ONNX model; as `export_classifier`."""
     for name, values in fitted.network.state_dict().items():
         if not torch.isfinite(values).all():
             raise TrainingError(f"weight {name} of the classifier is not finite; it is not written")
-    model = _bare(_traced(fitted), fitted)
+    model = _bare(_traced(fitted, calibration), fitted)
     metadata = {
+        "calibration": {
+            "temperature": calibration.temperature,
+            "held_out": f"every {HELD_OUT_EVERY}th synthetic image of a class",
+            "images": calibration.images,
+            "in_distribution": "limit / Mahalanobis distance of the features to the nearest class",
+            "within_limit": FAMILIAR_SHARE,
+        },
         "classes": list(fitted.classes),
         "format_version": FORMAT_VERSION,
         "image": {"size": fitted.image_size, "channels": fitted.channels},
@@ -76,18 +103,29 @@ def build_model(
     return model
 
 
-class _Probabilities(nn.Module):
-    """The network with its softmax."""
+class _Outputs(nn.Module):
+    """The network with temperature and softmax, and its images' nearness to the training set."""
 
-    def __init__(self, network: nn.Module) -> None:
+    means: Tensor
+    whitening: Tensor
+
+    def __init__(self, network: ClassifierNetwork, calibration: Calibration) -> None:
         super().__init__()
         self.network = network
+        self.sharpness = 1 / calibration.temperature
+        self.limit = max(calibration.limit, _LEAST_DISTANCE)
+        self.register_buffer("means", torch.from_numpy(calibration.means))
+        self.register_buffer("whitening", torch.from_numpy(calibration.whitening))
 
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.softmax(self.network(image), dim=1)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network.features(image)
+        scores = self.network.scores(features) * self.sharpness
+        distance = mahalanobis(features, self.means, self.whitening)
+        nearness = self.limit / distance.clamp_min(_LEAST_DISTANCE)
+        return torch.softmax(scores, dim=1), nearness
 
 
-def _traced(fitted: FittedClassifier) -> onnx.ModelProto:
+def _traced(fitted: FittedClassifier, calibration: Calibration) -> onnx.ModelProto:
     side = fitted.image_size
     example = torch.zeros(2, side, side, fitted.channels, dtype=torch.uint8)
     exporter_log = logging.getLogger("torch.onnx")
@@ -98,12 +136,12 @@ def _traced(fitted: FittedClassifier) -> onnx.ModelProto:
         with reproducible(fitted.settings.threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                _Probabilities(fitted.network).eval(),
+                _Outputs(fitted.network, calibration).eval(),
                 (example,),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
+                output_names=[PROBABILITIES_NAME, IN_DISTRIBUTION_NAME],
                 dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
                 external_data=False,
                 verbose=False,
@@ -117,10 +155,11 @@ def _traced(fitted: FittedClassifier) -> onnx.ModelProto:
 
 def _bare(traced: onnx.ModelProto, fitted: FittedClassifier) -> onnx.ModelProto:
     """Rebuild from operators, attributes and weights alone; values are renamed by position."""
-    names = {"": "", INPUT_NAME: INPUT_NAME, OUTPUT_NAME: OUTPUT_NAME}
+    fixed = ("", INPUT_NAME, PROBABILITIES_NAME, IN_DISTRIBUTION_NAME)
+    names = {name: name for name in fixed}
 
     def renamed(name: str) -> str:
-        return names.setdefault(name, f"v{len(names) - 3}")
+        return names.setdefault(name, f"v{len(names) - len(fixed)}")
 
     initializers = [
         numpy_helper.from_array(
@@ -150,8 +189,9 @@ def _bare(traced: onnx.ModelProto, fitted: FittedClassifier) -> onnx.ModelProto:
         ],
         [
             helper.make_tensor_value_info(
-                OUTPUT_NAME, onnx.TensorProto.FLOAT, ("n", len(fitted.classes))
-            )
+                PROBABILITIES_NAME, onnx.TensorProto.FLOAT, ("n", len(fitted.classes))
+            ),
+            helper.make_tensor_value_info(IN_DISTRIBUTION_NAME, onnx.TensorProto.FLOAT, ("n",)),
         ],
         initializers,
     )

@@ -58,8 +58,23 @@ class ClassifierNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return scores float32 [n, classes] of `pixels`, uint8 [n, H, W, C]."""
+        return self.scores(self.features(pixels))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Return what the last layer sees, float32 [n, widths[3]], of `pixels`."""
+        body = self.body
         scaled = pixels.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1.0
-        return self.body(scaled)
+        hidden = body.act(body.bn1(body.conv1(scaled)))
+        if not body.no_max_pool:
+            hidden = body.maxpool(hidden)
+        hidden = body.layer4(body.layer3(body.layer2(body.layer1(hidden))))
+        return body.avgpool(hidden).flatten(1)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Return scores float32 [n, classes] of `features`."""
+        last = self.body.fc
+        assert last is not None, "built with num_classes"
+        return last(features)
 
 
 def build_network(

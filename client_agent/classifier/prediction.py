@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from client_agent.classifier.file_format import (
     FORMAT_VERSION,
+    IN_DISTRIBUTION_NAME,
     INPUT_NAME,
     MAX_FILE_BYTES,
     MAX_METADATA_BYTES,
     METADATA_KEYS,
-    OUTPUT_NAME,
+    PROBABILITIES_NAME,
 )
 from client_agent.errors import DataError, NotReadyError
 from ff_protocol import canonical
@@ -39,6 +40,7 @@ class ClassifierFile:
         channels: 1 or 3.
         preprocessing: how an image file becomes uint8 [H, W, C].
         provenance: what it was trained on and with.
+        calibration: its temperature and how the limit of `in_distribution` was found.
     """
 
     digest: str
@@ -47,6 +49,7 @@ class ClassifierFile:
     channels: int
     preprocessing: dict[str, Any]
     provenance: dict[str, Any]
+    calibration: dict[str, Any]
     _session: Any
 
     @classmethod
@@ -72,11 +75,42 @@ class ClassifierFile:
             channels=image["channels"],
             preprocessing=metadata["preprocessing"],
             provenance=metadata["provenance"],
+            calibration=metadata["calibration"],
             _session=session,
         )
 
+    def prepare(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        """Bring one image into the classifier's shape, as its training images were.
+
+        Args:
+            pixels: [H, W] or [H, W, 1..4], bool, integer or floating; what a viewer would show.
+
+        Returns:
+            uint8 [1, image_size, image_size, channels].
+
+        Raises:
+            DataError: not an image, or the file was made with other rules of preparation.
+        """
+        from client_agent.preparation.prepare import check_description, prepare
+
+        size, channels = check_description(self.preprocessing)
+        return prepare(pixels, image_size=size, channels=channels)[None]
+
     def predict(self, images: NDArray[np.uint8], batch_size: int = 256) -> NDArray[np.float32]:
         """Return probabilities float32 [n, k] for `images`, uint8 [n, H, W, C]; n may be 0.
+
+        Raises:
+            DataError: the images do not have the classifier's shape.
+        """
+        return self.run(images, batch_size)[0]
+
+    def run(
+        self, images: NDArray[np.uint8], batch_size: int = 256
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return probabilities float32 [n, k], and `in_distribution`, float32 [n].
+
+        Where `in_distribution` is below 1 the image is further from all training images than 99 %
+        of images of their kind: the classifier was not trained on this.
 
         Raises:
             DataError: the images do not have the classifier's shape.
@@ -87,13 +121,15 @@ class ClassifierFile:
                 f"images are {images.dtype} {list(images.shape)}, the classifier takes uint8 [n, "
                 f"{', '.join(map(str, shape))}]"
             )
-        result = np.empty((len(images), len(self.classes)), dtype=np.float32)
+        probabilities = np.empty((len(images), len(self.classes)), dtype=np.float32)
+        nearness = np.empty(len(images), dtype=np.float32)
         for start in range(0, len(images), batch_size):
             batch = np.ascontiguousarray(images[start : start + batch_size])
-            (result[start : start + len(batch)],) = self._session.run(
-                [OUTPUT_NAME], {INPUT_NAME: batch}
+            part = slice(start, start + len(batch))
+            probabilities[part], nearness[part] = self._session.run(
+                [PROBABILITIES_NAME, IN_DISTRIBUTION_NAME], {INPUT_NAME: batch}
             )
-        return result
+        return probabilities, nearness
 
 
 def _session(data: bytes, name: str) -> Any:
@@ -142,7 +178,7 @@ def _metadata(session: Any, name: str) -> dict[str, Any]:
         and type(image.get("channels")) is int
     ):
         raise MalformedError(f"{name}: its image size is not valid")
-    for key in ("preprocessing", "provenance"):
+    for key in ("calibration", "preprocessing", "provenance"):
         if not isinstance(parsed[key], dict):
             raise MalformedError(f"{name}: its {key} is not valid")
     return parsed
@@ -154,8 +190,10 @@ def _check_signature(session: Any, classes: int, image: dict[str, int], name: st
     shape = [image["size"], image["size"], image["channels"]]
     if (
         [(value.name, value.type) for value in inputs] != [(INPUT_NAME, "tensor(uint8)")]
-        or [(value.name, value.type) for value in outputs] != [(OUTPUT_NAME, "tensor(float)")]
+        or [(value.name, value.type) for value in outputs]
+        != [(output, "tensor(float)") for output in (PROBABILITIES_NAME, IN_DISTRIBUTION_NAME)]
         or inputs[0].shape[1:] != shape
         or outputs[0].shape[1:] != [classes]
+        or outputs[1].shape[1:] != []
     ):
         raise MalformedError(f"{name}: its graph does not fit its metadata", hint=_HINT)

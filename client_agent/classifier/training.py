@@ -59,7 +59,7 @@ class FittedClassifier:
         channels: 1 or 3.
         settings: what it was trained with.
         epochs, steps: work done.
-        loss: mean training loss of the last epoch.
+        losses: mean training loss of each epoch.
         seconds: time spent training.
     """
 
@@ -70,8 +70,13 @@ class FittedClassifier:
     settings: ClassifierSettings
     epochs: int
     steps: int
-    loss: float
+    losses: tuple[float, ...]
     seconds: float
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss of the last epoch."""
+        return self.losses[-1]
 
 
 def fit_classifier(
@@ -108,7 +113,7 @@ def fit_classifier(
     with reproducible(settings.threads):
         network = build_network(settings, images.shape[1], images.shape[3], len(classes))
         schedule = Schedule(settings, epochs * settings.steps_per_epoch(len(images)))
-        loss = train_epochs(
+        losses = train_epochs(
             network,
             images,
             labels,
@@ -125,7 +130,7 @@ def fit_classifier(
         settings=settings,
         epochs=epochs,
         steps=schedule.steps,
-        loss=loss,
+        losses=tuple(losses),
         seconds=time.monotonic() - started,
     )
 
@@ -155,7 +160,7 @@ def train_epochs(
     epochs: range,
     stream: int = 0,
     on_progress: Callable[[ClassifierProgress], None] | None = None,
-) -> float:
+) -> list[float]:
     """Train `network` in place, with a fresh optimiser, on the passes numbered `epochs`.
 
     Args:
@@ -169,7 +174,7 @@ def train_epochs(
         on_progress: called a few times a second, between steps.
 
     Returns:
-        the mean loss of the last pass.
+        the mean loss of each pass.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -182,7 +187,7 @@ def train_epochs(
     per_epoch = settings.steps_per_epoch(len(images))
     report = _Reporter(on_progress, schedule.steps, epochs.stop)
     network.train()
-    step, mean = epochs.start * per_epoch, float("nan")
+    step, means = epochs.start * per_epoch, []
     for epoch in epochs:
         losses = []
         random = np.random.Generator(
@@ -204,8 +209,8 @@ def train_epochs(
             step += 1
             losses.append(value)
             report.after(epoch, step, value)
-        mean = float(np.mean(losses))
-    return mean
+        means.append(float(np.mean(losses)))
+    return means
 
 
 def predict_network(

@@ -1,6 +1,7 @@
 """What every command shares: --home, --config, --json, --quiet, and how a command ends."""
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ def site_command(name: str) -> Callable[[Function], click.Command]:
         def invoke(ctx: click.Context, **options: Any) -> None:
             home = Home.locate(options.pop("home"), options.pop("passphrase_file"))
             config = options.pop("config")
+            if options.pop("no_color"):
+                os.environ["NO_COLOR"] = "1"
             console = Console(as_json=options.pop("as_json"), quiet=options.pop("quiet"))
             call = Call(home, console)
 
@@ -66,7 +69,10 @@ def _options() -> list[click.Parameter]:
         type=click.Path(path_type=Path),
         help="YAML file with defaults for the options [default: config.yaml in the home].",
     )
-    return [home, config, *rest]
+    no_color = click.Option(
+        ["--no-color"], is_flag=True, help="No colour on the terminal (NO_COLOR does the same)."
+    )
+    return [home, config, *rest, no_color]
 
 
 def _apply_config(
@@ -99,6 +105,12 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):  # a part of a card or of a policy
         return value.model_dump(mode="json")
     return str(value) if isinstance(value, Path) else value
+
+
+def given(option: str) -> bool:
+    """Say whether an option stands on the command line: a default in config.yaml does not count."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE
 
 
 def needed(value: Any, option: str) -> Any:

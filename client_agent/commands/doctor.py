@@ -15,14 +15,16 @@ def command(call: Call) -> int:
 
     from client_agent.doctor.findings import exit_code
     from client_agent.steps.doctor import examine
+    from client_agent.text import say
 
     findings = examine(call.site())
 
     def lines() -> None:
         for item in findings:
-            print(f"{'ok   ' if item.ok else 'WRONG'} {item.check}: {item.found}")
+            word = "ok   " if item.ok else "WRONG"
+            say(f"{word} {item.check}: {item.found}", indent=6, good=item.ok)
             if item.ask:
-                print(f"      -> {item.ask}")
+                say(f"      -> {item.ask}", indent=9)
 
     healthy = all(item.ok for item in findings)
     document = {"healthy": healthy, "findings": [asdict(item) for item in findings]}

@@ -14,9 +14,11 @@ def command(call: Call, **values: Any) -> None:
     that the classifier does not know count as errors. Of an .npz file the test split is taken
     unless --split says otherwise.
     """
+    from client_agent.classifier.curves import wilson
     from client_agent.commands.options import make_source_options
     from client_agent.console import show_table
     from client_agent.steps.evaluate import evaluate
+    from client_agent.text import bar
 
     evaluated = evaluate(
         call.site(),
@@ -33,8 +35,18 @@ def command(call: Call, **values: Any) -> None:
             f"{evaluated.images} images: accuracy {figures['accuracy']:.4f}, "
             f"macro AUROC {_figure(figures['macro_auroc'])}, macro F1 {figures['macro_f1']:.4f}"
         )
-        rows = [[name, _figure(value)] for name, value in figures["recall"].items()]
-        show_table("", ["class", "recall"], rows)
+        rows: list[list[object]] = []
+        for (name, value), counts in zip(
+            figures["recall"].items(), figures["confusion"], strict=True
+        ):
+            found = counts[len(rows)]
+            row = [name, sum(counts), _figure(value), "", ""]
+            if value is not None:
+                low, high = wilson(found, sum(counts))
+                row[3:] = [f"{low:.3f} to {high:.3f}", bar(value)]
+            rows.append(row)
+        show_table("", ["class", "images", "recall", "95 % interval", ""], rows)
+        print(f"{evaluated.flagged:.1%} flagged as unlike what the classifier was trained on")
         if evaluated.skipped:
             print(f"{len(evaluated.skipped)} unreadable images skipped")
 

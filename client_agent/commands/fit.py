@@ -23,6 +23,6 @@ def command(call: Call) -> None:
         print(f"{fitted.samples} synthetic images, root {fitted.dataset_root[:16]}")
         if fitted.certificate:
             print(f"unlearning certificate: {fitted.certificate}")
-        print("next: ff-agent evaluate --data PATH, ff-agent predict --data PATH")
+        print("next: ff-agent evaluate, calibrate, predict or report --data PATH")
 
     call.console.result(plain(fitted), lines)

@@ -19,6 +19,7 @@ def command(call: Call, verify: bool, last: int) -> None:
     printed.
     """
     from client_agent.steps.record import verify_record
+    from client_agent.text import say, shorten_digests
 
     site = call.site()
     verified = verify_record(site) if verify else None
@@ -32,7 +33,8 @@ def command(call: Call, verify: bool, last: int) -> None:
             return
         for entry in entries[-last:]:
             details = " ".join(f"{key}={value}" for key, value in entry["details"].items())
-            print(f"{entry['time']} {entry['event']:<20} {details[:200]}")
+            text = shorten_digests(details)
+            say(f"{entry['time']} {entry['event']:<20} {text[:200]}", indent=21)
 
     document = {
         "verified": None if verified is None else verified.entries,

@@ -4,9 +4,8 @@ import time
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from client_agent.commands.common import Call, plain, site_command, wait_options
+from client_agent.commands.common import Call, given, plain, site_command, wait_options
 
 
 @site_command("receive")
@@ -34,11 +33,12 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
     from client_agent.steps.receive import Received, receive
     from client_agent.steps.revoke import deliver_revocations, finish_unlearning
     from client_agent.steps.watch import watch as watch_relay
+    from client_agent.text import say
 
     wait, seconds = make_wait(values), timeout_of(values)
     if watch and wait is not None:
         raise UsageError("--watch and --wait are two ways of waiting", hint="give one of them")
-    if not watch and wait is None and _given("timeout"):
+    if not watch and wait is None and given("timeout"):
         raise UsageError(
             "--timeout limits waiting, and nothing is waited for",
             hint="add --wait N, or --watch, or leave --timeout out",
@@ -60,7 +60,7 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
 
     if watch:
         until = None
-        if seconds is not None and _given("timeout"):
+        if seconds is not None and given("timeout"):
             until = time.monotonic() + seconds
         received = watch_relay(site, came, until=until, progress=progress)
     else:
@@ -76,9 +76,9 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
         for text in received.notes:
             print(text)
         for text in received.warnings:
-            print(f"WARNING: {text}")
+            say(f"WARNING: {text}", indent=9)
         for subject, reason in received.refused.items():
-            print(f"refused {subject[:12]}: {reason}")
+            say(f"refused {subject[:12]}: {reason}", indent=9)
         if unlearned is not None:
             print(f"{len(unlearned.modules)} modules forgotten; classifier is now "
                   f"{(unlearned.classifier or 'none')[:12]}")  # fmt: skip
@@ -89,9 +89,3 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
     document = plain(received)
     document["unlearned"] = None if unlearned is None else plain(unlearned)
     call.console.result(document, lines)
-
-
-def _given(option: str) -> bool:
-    """Whether it stands on the command line: a default for `run` in config.yaml does not count."""
-    source = click.get_current_context().get_parameter_source(option)
-    return source is ParameterSource.COMMANDLINE

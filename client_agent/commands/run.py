@@ -38,6 +38,6 @@ def command(call: Call, **values: Any) -> None:
         for subject, reason in done.received.refused.items():
             print(f"refused {subject[:12]}: {reason}")
         print(f"classifier {done.fitted.classifier[:16]} knows {', '.join(done.fitted.classes)}")
-        print("next: ff-agent evaluate --data PATH, ff-agent predict --data PATH")
+        print("next: ff-agent evaluate, calibrate, predict or report --data PATH")
 
     call.console.result(plain(done), lines)

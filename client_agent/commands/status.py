@@ -16,6 +16,7 @@ def command(call: Call) -> None:
 
 def _show(state: dict[str, Any]) -> None:
     from client_agent.console import show_table
+    from client_agent.text import say
 
     print(f"{state['site']} in {state['federation']} ({state['federation_id']})")
     print(f"home {state['home']}, coordinator {state['coordinator']}")
@@ -44,7 +45,7 @@ def _show(state: dict[str, Any]) -> None:
         if not item["sent"]:
             print(f"{name}: module {item['digest'][:12]} is not sent yet; run ff-agent send")
     if state["missing_classes"]:
-        print(f"no module yet: {', '.join(state['missing_classes'])}")
+        say(f"no module yet: {', '.join(state['missing_classes'])}", indent=15)
     for item in state["waiting"]:
         print(
             f"waiting for a decision: {item['digest'][:12]} ({item['class']} of {item['site']})"
@@ -57,9 +58,9 @@ def _show(state: dict[str, Any]) -> None:
     for item in state["revoked"]:
         print(f"revoked: {item['digest'][:12]} ({item['class']} of {item['site']})")
     for digest, reason in state["refused"].items():
-        print(f"refused: {digest[:12]}: {reason}")
+        say(f"refused: {digest[:12]}: {reason}", indent=9)
     for text in state["warnings"]:
-        print(f"warning: {text}")
+        say(f"warning: {text}", indent=9)
     classifier = state["classifier"]
     if classifier is None:
         print("classifier: none yet; run ff-agent fit")

@@ -27,6 +27,7 @@ def command(call: Call, **values: Any) -> None:
     ff-agent train --data x.npz --classes a,b    MedMNIST-style file
     """
     from client_agent.commands.options import make_train_options
+    from client_agent.console import show_table
     from client_agent.steps.train import train
 
     site = call.site()
@@ -34,10 +35,15 @@ def command(call: Call, **values: Any) -> None:
         trained = train(site, make_train_options(values), call.console.progress)
 
     def lines() -> None:
-        for module in trained.modules:
-            print(f"{module.class_name}: module {module.digest[:12]}, {module.bytes:,} bytes")
-            for text in trained.objections[module.class_name]:
-                print(f"{module.class_name}: WILL NOT BE SENT: {text}")
+        rows = [
+            [module.class_name, module.digest[:12], f"{module.bytes / 1e6:.1f} MB"]
+            for module in trained.modules
+        ]
+        if rows:
+            show_table("modules in the outbox", ["class", "module", "size"], rows)
+        for name, texts in trained.objections.items():
+            for text in texts:
+                print(f"{name}: WILL NOT BE SENT: {text}")
         for name, reason in trained.kept.items():
             print(f"{name}: {reason}")
         for identifier, reason in trained.skipped[:10]:

@@ -18,13 +18,15 @@ class FitRecord:
     Attributes:
         inputs: SHA-256 over all that its bytes depend on.
         modules: digests of the modules that were here, in order.
-        samples: number of training images.
+        samples: number of synthetic images, those held out for calibration included.
+        losses: mean training loss of each pass, for people to look at.
         state: data set and classifier with every digest, as an unlearning certificate names them.
     """
 
     inputs: str
     modules: tuple[str, ...]
     samples: int
+    losses: tuple[float, ...]
     state: Rebuilt
 
     @property
@@ -54,6 +56,7 @@ class FitRecord:
                 "inputs": self.inputs,
                 "modules": list(self.modules),
                 "samples": self.samples,
+                "losses": list(self.losses),
                 "state": self.state.to_dict(),
             }
         )
@@ -76,6 +79,7 @@ def read_fit_record(home: Home) -> FitRecord | None:
             inputs=value["inputs"],
             modules=tuple(value["modules"]),
             samples=value["samples"],
+            losses=tuple(value["losses"]),
             state=parse_rebuilt(value["state"]),
         )
     except (KeyError, TypeError, MalformedError):

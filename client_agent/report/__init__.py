@@ -1,1 +1,1 @@
-"""What people look at: contact sheets of synthetic images."""
+"""What people look at: the HTML report, contact sheets, DICOM structured reports."""

@@ -22,7 +22,7 @@ from client_agent.registry.training_images import (
 from client_agent.site import Site
 from client_agent.sources.location import Location, is_there, parse_location
 from client_agent.sources.options import SourceOptions
-from client_agent.steps.reading import read_labelled
+from client_agent.steps.reading import read_labelled, recipe_of
 from client_agent.steps.release import is_published, replace_card
 from client_agent.steps.train_class import audit_trained, site_classes
 from ff_protocol.manifest import MODULE_FILE, describe_module
@@ -154,6 +154,7 @@ def _load(
     return read_labelled(
         site,
         where,
+        recipe_of(site),
         labels=None if options["labels"] is None or data is not None else Path(options["labels"]),
         source=SourceOptions.from_json(options.get("source")),
         classes=options.get("classes"),

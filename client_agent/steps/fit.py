@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from client_agent.classifier.file_format import FORMAT_VERSION
 from client_agent.errors import NotReadyError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.fit_record import FitRecord, read_fit_record
@@ -100,6 +101,7 @@ def classifier_inputs(site: Site, dataset: Dataset) -> str:
                 "dataset": dataset.root,
                 "classes": list(dataset.classes),
                 "classifier": site.spec.classifier.model_dump(),
+                "format": FORMAT_VERSION,
                 "reproducibility": fit_reproducibility(site.spec),
             }
         )
@@ -107,26 +109,30 @@ def classifier_inputs(site: Site, dataset: Dataset) -> str:
 
 
 def _fit(site: Site, dataset: Dataset, inputs: str, progress: Progress) -> FitRecord:
+    from client_agent.classifier.calibration import calibrate, held_out
     from client_agent.classifier.export import export_classifier
     from client_agent.classifier.settings import settings_for
     from client_agent.classifier.training import fit_classifier
     from client_agent.preparation.prepare import recipe
 
     modules = admitted_modules(site.home)
+    held = held_out(dataset.labels)
+    training = dataset.images[~held], dataset.labels[~held]
     with progress.task("training the classifier", 1) as task:
         fitted = fit_classifier(
-            dataset.images,
-            dataset.labels,
+            *training,
             classes=dataset.classes,
             settings=settings_for(site.spec.classifier),
             on_progress=lambda now: task.update(now.fraction, f"loss {now.loss:.4f}"),
         )
+    calibration = calibrate(fitted, training, (dataset.images[held], dataset.labels[held]))
     folder = site.home.classifier.parent
     folder.mkdir(parents=True, exist_ok=True)
     # A classifier whose record is missing is not in use: record goes first, comes back last.
     site.home.fit_record.unlink(missing_ok=True)
     export_classifier(
         fitted,
+        calibration,
         site.home.classifier,
         preprocessing=recipe(
             site.spec.image.size,
@@ -140,6 +146,7 @@ def _fit(site: Site, dataset: Dataset, inputs: str, progress: Progress) -> FitRe
         inputs=inputs,
         modules=tuple(module.digest for module in modules),
         samples=len(dataset.images),
+        losses=tuple(round(loss, 6) for loss in fitted.losses),
         state=Rebuilt(
             spec=canonical.sha256_hex(canonical.dumps(site.spec.model_dump(mode="json"))),
             dataset_root=dataset.root,

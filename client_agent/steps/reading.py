@@ -1,21 +1,30 @@
-"""Labelled images, read and prepared the one way that the federation agreed on."""
+"""Images as a step needs them: read and prepared the one way that the federation agreed on."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from client_agent.preparation.dicom_rules import Rendering
+from client_agent.preparation.prepare import Recipe
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
 from client_agent.sources.location import Location
 from client_agent.sources.options import NOTHING_SAID, SourceOptions, agree
 
 if TYPE_CHECKING:
-    from client_agent.sources.labelled import LabelledImages
+    from client_agent.sources.labelled import LabelledImages, UnlabelledImages
+
+
+def recipe_of(site: Site) -> Recipe:
+    """Return the preparation that the federation spec demands."""
+    image, agreed = site.spec.image, site.spec.preparation
+    return Recipe(image.size, image.channels, agreed.window_rule, agreed.frame_rule)
 
 
 def read_labelled(
     site: Site,
     data: Location,
+    recipe: Recipe,
     *,
     labels: Path | None = None,
     source: SourceOptions = NOTHING_SAID,
@@ -23,11 +32,12 @@ def read_labelled(
     split: str = "train",
     progress: Progress = SILENT,
 ) -> "LabelledImages":
-    """Read and prepare images by the federation spec.
+    """Read and prepare labelled images.
 
     Args:
         site: for whom.
         data: where they lie.
+        recipe: how to prepare them: the spec's, or that of the classifier in use.
         labels: table of labels.
         source: whatever else there is to say of them.
         classes: take these alone.
@@ -40,16 +50,15 @@ def read_labelled(
     from client_agent.sources.index import HeaderIndex
     from client_agent.sources.load import load_images
 
-    agreed = site.spec.preparation
-    rendering, warnings = agree(source, agreed.window_rule, agreed.frame_rule)
+    rendering, warnings = agree(source, recipe.window, recipe.frame)
     for warning in warnings:
         progress.note(warning)
     with progress.task("reading images", 1) as task:
         found = load_images(
             data,
             classes=site.spec.classes,
-            image_size=site.spec.image.size,
-            channels=site.spec.image.channels,
+            image_size=recipe.image_size,
+            channels=recipe.channels,
             only_classes=classes,
             labels_csv=labels,
             label_map=source.label_map,
@@ -59,7 +68,35 @@ def read_labelled(
             index=HeaderIndex(site.home.scan_index),
             on_progress=lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
         )
+    _say_skipped(found, progress)
+    return found
+
+
+def read_unlabelled(
+    data: Location, recipe: Recipe, *, split: str = "test", progress: Progress = SILENT
+) -> "UnlabelledImages":
+    """Read and prepare images whose classes need not be known.
+
+    Raises:
+        DataError: see `load_unlabelled`.
+    """
+    from client_agent.sources.load import load_unlabelled
+
+    with progress.task("reading images", 1) as task:
+        found = load_unlabelled(
+            data,
+            image_size=recipe.image_size,
+            channels=recipe.channels,
+            split=split,
+            # Nothing is learnt from these: what is written in them goes nowhere.
+            rendering=Rendering(recipe.window, recipe.frame, allow_burned_in=True),
+            on_progress=lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
+        )
+    _say_skipped(found, progress)
+    return found
+
+
+def _say_skipped(found: "LabelledImages | UnlabelledImages", progress: Progress) -> None:
     if found.skipped:
         names = ", ".join(item.identifier for item in found.skipped[:5])
         progress.note(f"{len(found.skipped)} images left out: {names} ({found.skipped[0].reason})")
-    return found

@@ -12,7 +12,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, read_card
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
-from client_agent.steps.reading import read_labelled
+from client_agent.steps.reading import read_labelled, recipe_of
 from client_agent.steps.train_class import TrainOptions, select_class, train_class
 
 
@@ -52,6 +52,7 @@ def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Tra
     data = read_labelled(
         site,
         options.data,
+        recipe_of(site),
         labels=options.labels,
         source=options.source,
         classes=options.classes,

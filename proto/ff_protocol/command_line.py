@@ -34,6 +34,13 @@ class CommandGroup(click.Group):
         ).command
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write every command's whole first sentence, over two lines if need be."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.order]
+        rows = [(name, item.get_short_help_str(limit=300)) for name, item in commands if item]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 def shared_options(home_help: str) -> list[click.Parameter]:
     """The options that every command of both programs takes."""

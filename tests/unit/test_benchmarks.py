@@ -70,6 +70,21 @@ def test_unlearning_is_counted_and_attacked_and_leaves_every_figure(tmp_path):
     assert row["samples_attack_before"] > row["samples_attack_after"]
 
 
+def test_prediction_on_real_images_is_measured_by_what_chose_nothing():
+    from benchmarks.prediction import measure
+
+    (row,) = measure(quick=True)
+    assert row.test_images > 100
+    assert row.accuracy > 0.5
+    assert all(0 <= value <= 1 for value in (row.ece_1, row.ece, row.ece_held_out, row.ece_here))
+    # One in twenty validation images may be flagged: about as many test images are.
+    assert row.false_flags_here < 0.15
+    assert row.false_flags_here <= row.false_flags
+    assert {"noise", "inverted"} <= set(row.flagged)
+    assert all(row.flagged[name] >= row.flagged_here[name] for name in row.flagged)
+    assert row.images_per_second > 100
+
+
 def test_attacks_find_copies_and_are_at_chance_without():
     import numpy as np
 

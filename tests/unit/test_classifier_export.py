@@ -18,28 +18,36 @@ pytest.importorskip("onnxruntime")
 
 import torch  # noqa: E402
 
+from client_agent.classifier.calibration import calibrate, held_out, mahalanobis  # noqa: E402
 from client_agent.classifier.export import build_model, export_classifier  # noqa: E402
 from client_agent.classifier.prediction import ClassifierFile  # noqa: E402
 from client_agent.classifier.settings import ClassifierSettings  # noqa: E402
-from client_agent.classifier.training import fit_classifier, predict_network  # noqa: E402
+from client_agent.classifier.training import fit_classifier  # noqa: E402
 from client_agent.errors import DataError, NotReadyError, TrainingError  # noqa: E402
 from ff_protocol.errors import MalformedError  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]
 PROVENANCE = {"dataset_root": "00" * 32, "modules": [{"class": "b", "digest": "11" * 32}]}
+DESCRIPTION = {"preprocessing": {"resize": "area"}, "provenance": PROVENANCE}
 
 FIT_AND_EXPORT = """
 import sys
 from pathlib import Path
 import numpy as np
+from client_agent.classifier.calibration import calibrate, held_out
 from client_agent.classifier.export import export_classifier
 from client_agent.classifier.settings import ClassifierSettings
 from client_agent.classifier.training import fit_classifier
 random = np.random.default_rng(0)
 images = random.integers(0, 256, (150, 8, 8, 3), dtype=np.uint8)
 settings = ClassifierSettings(epochs=2, threads=2)
-fitted = fit_classifier(images, np.arange(150) % 3, classes=("a", "b", "c"), settings=settings)
-export_classifier(fitted, Path(sys.argv[1]), preprocessing={"p": 1}, provenance={"q": [2]})
+labels = np.arange(150) % 3
+held = held_out(labels)
+training = images[~held], labels[~held]
+fitted = fit_classifier(*training, classes=("a", "b", "c"), settings=settings)
+calibration = calibrate(fitted, training, (images[held], labels[held]))
+path = Path(sys.argv[1])
+export_classifier(fitted, calibration, path, preprocessing={"p": 1}, provenance={"q": [2]})
 """
 
 
@@ -51,22 +59,32 @@ def images(count: int = 40, size: int = 12, channels: int = 3):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     settings = ClassifierSettings(epochs=2, batch_size=16, threads=1, widths=(8, 8, 16, 16))
-    fitted = fit_classifier(images(), np.arange(40) % 3, classes=("a", "b", "ü"), settings=settings)
+    labels = np.arange(40) % 3
+    held = held_out(labels)
+    training = images()[~held], labels[~held]
+    fitted = fit_classifier(*training, classes=("a", "b", "ü"), settings=settings)
+    calibration = calibrate(fitted, training, (images()[held], labels[held]))
     path = tmp_path_factory.mktemp("classifier") / "classifier.onnx"
-    export_classifier(fitted, path, preprocessing={"resize": "area"}, provenance=PROVENANCE)
-    return fitted, path
+    export_classifier(fitted, calibration, path, **DESCRIPTION)
+    return fitted, calibration, path
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
 def test_onnxruntime_agrees_with_torch(exported, batch_size):
-    fitted, path = exported
-    found = ClassifierFile.open(path).predict(images(), batch_size)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, predict_network(fitted.network, images(), 1), atol=2e-6)
+    fitted, calibration, path = exported
+    found, nearness = ClassifierFile.open(path).run(images(), batch_size)
+    assert found.dtype == nearness.dtype == np.float32
+    with torch.inference_mode():
+        features = fitted.network.features(torch.from_numpy(images()))
+        scores = fitted.network.scores(features) / calibration.temperature
+        parts = [torch.from_numpy(part) for part in (calibration.means, calibration.whitening)]
+        distance = mahalanobis(features, *parts)
+    np.testing.assert_allclose(found, torch.softmax(scores, 1), atol=5e-6)
+    np.testing.assert_allclose(nearness, calibration.limit / distance, rtol=1e-3)
 
 
 def test_the_file_says_what_it_is(exported):
-    _, path = exported
+    _, _, path = exported
     opened = ClassifierFile.open(path)
     assert opened.classes == ("a", "b", "ü")
     assert (opened.image_size, opened.channels) == (12, 3)
@@ -76,25 +94,25 @@ def test_the_file_says_what_it_is(exported):
     model = onnx.load(path)
     assert [item.version for item in model.opset_import] == [18]
     assert sorted(item.key for item in model.metadata_props) == [
-        "classes", "format_version", "image", "preprocessing", "provenance",
+        "calibration", "classes", "format_version", "image", "preprocessing", "provenance",
     ]  # fmt: skip
 
 
 def test_nothing_of_this_machine_is_inside(exported):
-    fitted, path = exported
+    fitted, calibration, path = exported
     data = path.read_bytes()
     strangers = [str(REPOSITORY), str(Path.home()), sys.prefix, socket.gethostname(), ".py"]
     strangers += ["torch", "site-packages"]
     assert [text for text in strangers if len(text) > 3 and text.encode() in data] == []
-    model = build_model(fitted, preprocessing={}, provenance={})
+    model = build_model(fitted, calibration, preprocessing={}, provenance={})
     assert not any(node.doc_string or node.name or node.metadata_props for node in model.graph.node)
     assert not model.graph.value_info
 
 
 def test_exporting_again_gives_the_same_bytes(exported, tmp_path):
-    fitted, path = exported
+    fitted, calibration, path = exported
     again = tmp_path / "again.onnx"
-    export_classifier(fitted, again, preprocessing={"resize": "area"}, provenance=PROVENANCE)
+    export_classifier(fitted, calibration, again, **DESCRIPTION)
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -118,7 +136,7 @@ def test_two_processes_with_different_cores_write_the_same_file(tmp_path):
 
 
 def test_predicting_needs_no_torch(exported):
-    _, path = exported
+    _, _, path = exported
     code = (
         "import sys, numpy, pathlib\n"
         "from client_agent.classifier.prediction import ClassifierFile\n"
@@ -130,14 +148,14 @@ def test_predicting_needs_no_torch(exported):
 
 
 def test_a_weight_that_is_not_finite_is_not_written(exported, tmp_path):
-    fitted, _ = exported
+    fitted, calibration, _ = exported
     weight = fitted.network.body.fc.bias
     before = weight.detach().clone()
     try:
         with torch.no_grad():
             weight[0] = float("nan")
         with pytest.raises(TrainingError, match=r"fc\.bias"):
-            export_classifier(fitted, tmp_path / "x.onnx", preprocessing={}, provenance={})
+            export_classifier(fitted, calibration, tmp_path / "x.onnx", **DESCRIPTION)
     finally:
         with torch.no_grad():
             weight.copy_(before)
@@ -145,7 +163,7 @@ def test_a_weight_that_is_not_finite_is_not_written(exported, tmp_path):
 
 
 def test_wrong_images_are_refused(exported):
-    opened = ClassifierFile.open(exported[1])
+    opened = ClassifierFile.open(exported[2])
     assert opened.predict(images(0)).shape == (0, 3)
     for wrong in (images(size=8), images(channels=1), images().astype(np.float32)):
         with pytest.raises(DataError, match="takes uint8"):
@@ -156,12 +174,12 @@ def test_damaged_and_foreign_files_are_refused(exported, tmp_path):
     path = tmp_path / "classifier.onnx"
     with pytest.raises(NotReadyError):
         ClassifierFile.open(path)
-    data = exported[1].read_bytes()
+    data = exported[2].read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(MalformedError, match="cannot load"):
         ClassifierFile.open(path)
     for key, value, words in (
-        ("format_version", "2", "format version"),
+        ("format_version", "1", "format version"),
         ("classes", '["a"]', "list of classes"),
         ("classes", '["a","b"]', "does not fit"),
         ("image", '{"size":13,"channels":3}', "does not fit"),
@@ -169,7 +187,7 @@ def test_damaged_and_foreign_files_are_refused(exported, tmp_path):
         ("provenance", "{", "not valid JSON"),
         (None, "", "not a classifier"),
     ):
-        model = onnx.load(exported[1])
+        model = onnx.load(exported[2])
         kept = {item.key: item.value for item in model.metadata_props}
         onnx.helper.set_model_props(model, {**kept, key: value} if key else {})
         path.write_bytes(model.SerializeToString())

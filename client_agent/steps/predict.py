@@ -1,0 +1,206 @@
+"""Label new images with the classifier in use, and say of each whether it is of a familiar kind."""
+
+import csv
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from client_agent.errors import NotReadyError
+from client_agent.preparation.prepare import read_recipe
+from client_agent.progress import SILENT, Progress
+from client_agent.site import Site
+from client_agent.sources.location import Location
+from client_agent.steps.reading import read_unlabelled
+from ff_protocol import canonical
+from ff_protocol.files import write_atomically
+
+if TYPE_CHECKING:
+    from client_agent.classifier.local_calibration import LocalCalibration
+    from client_agent.classifier.prediction import ClassifierFile
+
+_PART = 256
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's label.
+
+    Attributes:
+        identifier: as the source names the image.
+        label: the most probable class.
+        probability: its probability, calibrated.
+        out_of_distribution: the classifier was not trained on anything like this image: do not
+            rely on the label.
+        in_distribution: nearness to the training set; 1 is the classifier's own limit.
+        probabilities: of every class that the classifier knows.
+    """
+
+    identifier: str
+    label: str
+    probability: float
+    out_of_distribution: bool
+    in_distribution: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions in the order of the images.
+
+    Attributes:
+        classifier: its SHA-256.
+        unknown_classes: classes of the federation that it does not know (no module yet, or
+            revoked): their images get the label of another class or the flag.
+        locally_calibrated: whether the site's own calibration was used.
+        flag_below: images whose `in_distribution` is lower are flagged.
+        predictions: one an image.
+        skipped: unreadable images, identifier and reason.
+        seconds: reading, preparing and classifying.
+        images_per_second: over these seconds.
+        classifier_images_per_second: of the classifier alone.
+    """
+
+    classifier: str
+    unknown_classes: tuple[str, ...]
+    locally_calibrated: bool
+    flag_below: float
+    predictions: tuple[Prediction, ...]
+    skipped: tuple[tuple[str, str], ...]
+    seconds: float
+    images_per_second: float
+    classifier_images_per_second: float
+
+    @property
+    def flagged(self) -> int:
+        """Number of images of an unfamiliar kind."""
+        return sum(item.out_of_distribution for item in self.predictions)
+
+
+def predict(
+    site: Site, data: Location, *, split: str = "test", progress: Progress = SILENT
+) -> Predicted:
+    """Label images whose classes need not be known.
+
+    Raises:
+        NotReadyError: there is no classifier. DataError: no readable image.
+    """
+    from client_agent.classifier.local_calibration import read_local
+
+    started = time.monotonic()
+    classifier = open_classifier(site)
+    local = read_local(site.home, classifier.digest)
+    recipe = read_recipe(classifier.preprocessing)
+    loaded = read_unlabelled(data, recipe, split=split, progress=progress)
+    begun = time.monotonic()
+    predictions: list[Prediction] = []
+    with progress.task("predicting", len(loaded.images)) as task:
+        for start in range(0, len(loaded.images), _PART):
+            part = slice(start, start + _PART)
+            predictions += _judged(classifier, local, loaded.images[part], loaded.identifiers[part])
+            task.update(len(predictions))
+    ended = time.monotonic()
+    return Predicted(
+        classifier=classifier.digest,
+        unknown_classes=tuple(name for name in site.spec.classes if name not in classifier.classes),
+        locally_calibrated=local is not None,
+        flag_below=1.0 if local is None else local.flag_below,
+        predictions=tuple(predictions),
+        skipped=tuple((item.identifier, item.reason) for item in loaded.skipped),
+        seconds=round(ended - started, 3),
+        images_per_second=round(len(predictions) / (ended - started), 1),
+        classifier_images_per_second=round(len(predictions) / (ended - begun), 1),
+    )
+
+
+def judge(
+    classifier: "ClassifierFile", local: "LocalCalibration | None", images: Any
+) -> tuple[Any, Any, Any]:
+    """Run the classifier as this site uses it: its own calibration included.
+
+    Args:
+        classifier: the classifier.
+        local: what the site measured for it, if anything.
+        images: uint8 [n, H, W, C].
+
+    Returns:
+        probabilities float32 [n, k], `in_distribution` float32 [n], and bool [n]: flagged as
+        unlike the training set.
+    """
+    from client_agent.classifier.local_calibration import retemper
+
+    probabilities, nearness = classifier.run(images)
+    if local is None:
+        return probabilities, nearness, nearness < 1
+    return retemper(probabilities, local.temperature), nearness, nearness < local.flag_below
+
+
+def _judged(
+    classifier: "ClassifierFile",
+    local: "LocalCalibration | None",
+    images: Any,
+    identifiers: tuple[str, ...],
+) -> Iterator[Prediction]:
+    """Label a few images, uint8 [n, H, W, C]."""
+    for identifier, row, near, flag in zip(
+        identifiers, *judge(classifier, local, images), strict=True
+    ):
+        best = int(row.argmax())
+        yield Prediction(
+            identifier=identifier,
+            label=classifier.classes[best],
+            probability=round(float(row[best]), 6),
+            out_of_distribution=bool(flag),
+            in_distribution=round(float(near), 4),
+            probabilities={
+                name: round(float(value), 6)
+                for name, value in zip(classifier.classes, row, strict=True)
+            },
+        )
+
+
+def open_classifier(site: Site) -> "ClassifierFile":
+    """Open the classifier in use.
+
+    Raises:
+        NotReadyError: there is none.
+    """
+    from client_agent.classifier.prediction import ClassifierFile
+
+    if not site.home.classifier.is_file():
+        raise NotReadyError("there is no classifier yet", hint="run: ff-agent fit")
+    return ClassifierFile.open(site.home.classifier)
+
+
+def write_predictions(predicted: Predicted, path: Path) -> None:
+    """Write predictions as CSV, or as JSON if the name ends in `.json`; the file appears whole."""
+    if path.suffix.lower() == ".json":
+        write_atomically(path, canonical.dumps(_plain(predicted)))
+        return
+    write_atomically(path, predictions_csv(predicted).encode())
+
+
+def predictions_csv(predicted: Predicted) -> str:
+    """Format as CSV, one row an image, the classes' probabilities in the last columns."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    names = list(predicted.predictions[0].probabilities) if predicted.predictions else []
+    writer.writerow(
+        ["identifier", "label", "probability", "out_of_distribution", "in_distribution", *names]
+    )
+    for item in predicted.predictions:
+        flag = "yes" if item.out_of_distribution else "no"
+        numbers = [item.in_distribution, *item.probabilities.values()]
+        writer.writerow([item.identifier, item.label, item.probability, flag, *numbers])
+    return buffer.getvalue()
+
+
+def _plain(predicted: Predicted) -> dict[str, Any]:
+    """JSON types; canonical JSON has lists, no tuples."""
+    value = asdict(predicted)
+    value["predictions"] = list(value["predictions"])
+    value["unknown_classes"] = list(predicted.unknown_classes)
+    value["skipped"] = [list(item) for item in predicted.skipped]
+    return value
