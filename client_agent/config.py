@@ -27,6 +27,8 @@ class AgentConfig(Strict):
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     threads: int | None = Field(default=None, ge=1, le=256)
     device: Literal["auto", "cpu", "cuda"] | None = None
+    dp_epsilon: float | None = Field(default=None, ge=0.01, le=1000)
+    dp_delta: float | None = Field(default=None, gt=0, lt=1)
     wait: int | None = Field(default=None, ge=1)
     wait_for: Literal["classes", "sites"] | None = None
     timeout: str | None = None

@@ -138,6 +138,18 @@ def train_options(function: Function) -> Function:
     """Add the options of training."""
     for option in (
         click.option(
+            "--dp-delta",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            default=1e-5,
+            show_default=True,
+            help="Delta of the guarantee: less than 1 / images of a class.",
+        ),
+        click.option(
+            "--dp-epsilon",
+            type=click.FloatRange(0.01, 1000),
+            help="Train with differential privacy: 1 is strong, above 10 weak. Goes with --steps.",
+        ),
+        click.option(
             "--retrain", is_flag=True, help="Also classes that have a module or were revoked."
         ),
         click.option(

@@ -23,6 +23,8 @@ def make_train_options(values: dict[str, Any]) -> TrainOptions:
         threads=values["threads"],
         device=values["device"],
         retrain=values["retrain"],
+        dp_epsilon=values["dp_epsilon"],
+        dp_delta=values["dp_delta"],
     )
 
 

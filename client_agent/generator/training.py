@@ -6,6 +6,7 @@ never stopped (same machine, same thread count). Under a budget of seconds the l
 the clock, which no two runs share.
 """
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -23,8 +24,11 @@ from client_agent.generator.gaussian import ClassGaussian, fit_gaussian
 from client_agent.generator.interrupts import stop_between_steps
 from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
+from client_agent.generator.privacy import PrivacyPlan, PrivacyTarget, plan_privacy
+from client_agent.generator.private_gaussian import fit_private_gaussian
 from client_agent.generator.run import Run, step_seed
 from client_agent.generator.sampler import preset_table, sample
+from ff_protocol.card import PrivacyGuarantee
 
 # Below this a generator can only replay its training images, and a class mean is nearly a patient.
 MIN_IMAGES_PER_CLASS = 16
@@ -95,6 +99,7 @@ class TrainedGenerator:
         loss: smoothed loss at the end.
         device: "cpu" or the GPU's name.
         notices: remarks for the user, such as a checkpoint that was passed over.
+        guarantee: differential privacy of network and Gaussian, if they were trained so.
     """
 
     preset: Preset
@@ -105,6 +110,7 @@ class TrainedGenerator:
     loss: float
     device: str
     notices: tuple[str, ...]
+    guarantee: PrivacyGuarantee | None = None
 
 
 def train_generator(
@@ -116,6 +122,7 @@ def train_generator(
     checkpoint: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    privacy: PrivacyTarget | None = None,
     on_progress: Callable[[TrainingProgress], None] | None = None,
     checkpoint_every_seconds: float = CHECKPOINT_EVERY_SECONDS,
 ) -> TrainedGenerator:
@@ -130,6 +137,8 @@ def train_generator(
             next call return at once, and a larger budget carries on from it.
         device: "cpu", "cuda" or "auto" (the GPU where there is one).
         threads: processor threads for torch, process-wide; None leaves them as they are.
+        privacy: train with differential privacy; the budget must then be in steps, and the noise
+            comes from a secret of this run instead of `seed`.
         on_progress: called a few times a second, between steps.
         checkpoint_every_seconds: how much work a crash may cost.
 
@@ -146,18 +155,24 @@ def train_generator(
         torch.set_num_threads(threads)
     place = _choose_device(device)
     data = torch.tensor(images).permute(0, 3, 1, 2)
-    gaussian = fit_gaussian(data)
+    plan = _plan(privacy, len(images), budget)
 
-    fingerprint = run_fingerprint(preset, seed, images)
+    fingerprint = run_fingerprint(preset, seed, images, plan)
     notices: list[str] = []
     state = None
     if checkpoint is not None:
         state, reason = load_checkpoint(checkpoint, fingerprint)
         notices += [reason] if reason else []
+    if plan is None:
+        gaussian, draws = fit_gaussian(data), seed
+    else:
+        # Whoever knows a seed can take its noise away, so this one is drawn and never told.
+        draws = secrets.randbits(128) if state is None else int(state["seed"], 16)
+        gaussian = fit_private_gaussian(data, plan, draws)
 
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(step_seed(seed, 0))
-        run = Run(preset, place, gaussian, seed)
+        run = Run(preset, place, gaussian, draws, plan)
         if state is not None:
             run.restore(state)
         try:
@@ -177,6 +192,7 @@ def train_generator(
         loss=run.loss,
         device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
         notices=tuple(notices),
+        guarantee=plan.guarantee() if plan is not None else None,
     )
 
 
@@ -252,6 +268,17 @@ def _loop(
             f"the GPU ran out of memory at step {run.step + 1} (batch {run.preset.batch_size})",
             hint="choose a smaller preset or image size, or run with the device set to cpu",
         ) from error
+
+
+def _plan(privacy: PrivacyTarget | None, images: int, budget: Budget) -> PrivacyPlan | None:
+    if privacy is None:
+        return None
+    if budget.steps is None or budget.seconds is not None:
+        raise UsageError(
+            "private training takes a number of steps, not a time: its noise depends on them",
+            hint="give --steps and no --budget",
+        )
+    return plan_privacy(privacy, images, budget.steps)
 
 
 def _check_images(images: NDArray[np.uint8], preset: Preset) -> None:

@@ -82,6 +82,7 @@ def _card(site: Site, class_name: str, images: int, trained: "TrainedGenerator")
         image=site.spec.image,
         generator=generator_card(trained),
         training=training_card(trained, images),
+        differential_privacy=trained.guarantee,
         software={name: version(name) for name in _RECORDED_SOFTWARE},
         created_at=timestamp(utc_now()),
     )
@@ -105,5 +106,6 @@ def training_card(trained: "TrainedGenerator", images: int) -> TrainingCard:
         steps=trained.steps,
         seconds=round(trained.seconds),
         device="cpu" if trained.device == "cpu" else "cuda",
-        final_loss=round(trained.loss, 6),
+        # Under differential privacy the loss is no part of what the guarantee covers.
+        final_loss=round(trained.loss, 6) if trained.guarantee is None else None,
     )

@@ -23,7 +23,9 @@ from ff_protocol import canonical
 from ff_protocol.durations import format_duration
 
 if TYPE_CHECKING:
-    from client_agent.generator.training import TrainingProgress
+    from client_agent.generator.presets import Preset
+    from client_agent.generator.privacy import PrivacyTarget
+    from client_agent.generator.training import Budget, TrainingProgress
     from client_agent.sources.labelled import LabelledImages
 
 
@@ -46,6 +48,8 @@ class TrainOptions:
         threads: compute threads; None takes all cores.
         device: `auto` takes a CUDA device if there is one.
         retrain: train classes again that have a module or were revoked.
+        dp_epsilon: train with (epsilon, delta)-differential privacy.
+        dp_delta: the guarantee's delta.
     """
 
     data: Path
@@ -58,6 +62,8 @@ class TrainOptions:
     threads: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     retrain: bool = False
+    dp_epsilon: float | None = None
+    dp_delta: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -154,21 +160,18 @@ def _train_class(
     options: TrainOptions,
     progress: Progress,
 ) -> PackedModule:
-    from client_agent.generator.presets import preset_for
-    from client_agent.generator.training import Budget, train_generator
+    from client_agent.generator.training import train_generator
 
-    preset = preset_for(site.spec.preset, site.spec.image.size, site.spec.image.channels)
-    seconds = options.seconds
-    if seconds is None and options.steps is None:
-        seconds = DEFAULT_SECONDS[preset.name]
+    preset, budget, privacy = _recipe(site, options)
     # The checkpoint's name covers all that must be equal for it to be continued.
     settings = {
         "class": name,
         "images": canonical.sha256_hex(np.ascontiguousarray(images).tobytes()),
         "preset": preset.to_dict(),
-        "seconds": seconds,
+        "privacy": privacy,
+        "seconds": budget.seconds,
         "seed": options.seed,
-        "steps": options.steps,
+        "steps": budget.steps,
     }
     fingerprint = canonical.sha256_hex(repr(sorted(settings.items())).encode())[:16]
     checkpoint = site.home.training(name) / f"{fingerprint}.pt"
@@ -185,10 +188,11 @@ def _train_class(
                 images,
                 preset=preset,
                 seed=options.seed,
-                budget=Budget(seconds=seconds, steps=options.steps),
+                budget=budget,
                 checkpoint=checkpoint,
                 device=options.device,
                 threads=options.threads,
+                privacy=privacy,
                 on_progress=show,
             )
         except DataError as error:
@@ -212,6 +216,22 @@ def _train_class(
     return packed
 
 
+def _recipe(site: Site, options: TrainOptions) -> tuple["Preset", "Budget", "PrivacyTarget | None"]:
+    from client_agent.generator.presets import preset_for
+    from client_agent.generator.privacy import DEFAULT_STEPS, PrivacyTarget, private_preset
+    from client_agent.generator.training import Budget
+
+    preset = preset_for(site.spec.preset, site.spec.image.size, site.spec.image.channels)
+    if options.dp_epsilon is not None:
+        steps = DEFAULT_STEPS if options.steps is None else options.steps
+        target = PrivacyTarget(options.dp_epsilon, options.dp_delta)
+        return private_preset(preset), Budget(options.seconds, steps), target
+    seconds = options.seconds
+    if seconds is None and options.steps is None:
+        seconds = DEFAULT_SECONDS[preset.name]
+    return preset, Budget(seconds, options.steps), None
+
+
 def _remembered(options: TrainOptions) -> dict[str, Any]:
     """What it takes to train the class again, as JSON values; stays in this home."""
     return {
@@ -223,4 +243,6 @@ def _remembered(options: TrainOptions) -> dict[str, Any]:
         "seed": options.seed,
         "threads": options.threads,
         "device": options.device,
+        "dp_epsilon": options.dp_epsilon,
+        "dp_delta": options.dp_delta,
     }

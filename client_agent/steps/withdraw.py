@@ -254,6 +254,8 @@ def _options(record: TrainingImages, data: Path | None) -> TrainOptions:
         threads=value["threads"],
         device=value["device"],
         retrain=True,
+        dp_epsilon=value["dp_epsilon"],
+        dp_delta=value["dp_delta"],
     )
 
 
