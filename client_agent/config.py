@@ -34,6 +34,8 @@ class AgentConfig(Strict):
     device: Literal["auto", "cpu", "cuda"] | None = None
     licence: str | None = Field(default=None, max_length=128)
     terms: str | None = Field(default=None, max_length=2000)
+    dp_epsilon: float | None = Field(default=None, ge=0.01, le=1000)
+    dp_delta: float | None = Field(default=None, gt=0, lt=1)
     wait: int | None = Field(default=None, ge=1)
     wait_for: Literal["classes", "sites"] | None = None
     timeout: str | None = None

@@ -193,6 +193,18 @@ def train_options(function: Function) -> Function:
             "--licence", help="For the cards: an SPDX expression [default: LicenseRef-federation]."
         ),
         click.option(
+            "--dp-delta",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            default=1e-5,
+            show_default=True,
+            help="Delta of the guarantee: less than 1 / images of a class.",
+        ),
+        click.option(
+            "--dp-epsilon",
+            type=click.FloatRange(0.01, 1000),
+            help="Train with differential privacy: 1 is strong, above 10 weak. Goes with --steps.",
+        ),
+        click.option(
             "--no-audit",
             is_flag=True,
             help="Measure nothing; only where policy.yaml does not demand an audit.",

@@ -25,6 +25,8 @@ def make_train_options(values: dict[str, Any]) -> TrainOptions:
         threads=values["threads"],
         device=values["device"],
         retrain=values["retrain"],
+        dp_epsilon=values["dp_epsilon"],
+        dp_delta=values["dp_delta"],
         audit=not values["no_audit"],
         terms=_make_terms(values),
     )

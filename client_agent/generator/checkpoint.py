@@ -8,6 +8,7 @@ that is damaged or belongs to another run is passed over with a reason instead o
 import hashlib
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,34 @@ import torch
 from numpy.typing import NDArray
 
 from client_agent.generator.presets import Preset
+from client_agent.generator.privacy import PrivacyPlan
 from ff_protocol.files import write_atomically
 
 FORMAT = "federated-factory/generator-checkpoint/3"
 _KEYS = frozenset(
     {
-        *("format", "fingerprint", "step", "seconds", "loss"),
+        *("format", "fingerprint", "seed", "step", "seconds", "loss"),
         *("network", "average", "optimisers", "curve", "best"),
     }
 )
 
 
 def run_fingerprint(
-    preset: Preset, seed: int, images: NDArray[np.uint8], held_out: NDArray[np.uint8] | None
+    preset: Preset,
+    seed: int,
+    images: NDArray[np.uint8],
+    held_out: NDArray[np.uint8] | None = None,
+    plan: PrivacyPlan | None = None,
 ) -> str:
-    """Return hex SHA-256 over what decides a run except its budget, which may be extended."""
+    """Return hex SHA-256 over what decides a run.
+
+    Its budget is not among that: it may be extended, unless the plan of a private training has
+    spent all that the guarantee allows.
+    """
     digest = hashlib.sha256()
     recipe = {"format": FORMAT, "preset": preset.to_dict(), "seed": seed}
+    if plan is not None:
+        recipe["plan"] = asdict(plan)
     digest.update(json.dumps(recipe, sort_keys=True).encode())
     for part in (images,) if held_out is None else (images, held_out):
         digest.update(repr(part.shape).encode())

@@ -20,6 +20,8 @@ from client_agent.generator.held_out import CurvePoint, HeldOutLoss, held_out_lo
 from client_agent.generator.muon import make_optimisers
 from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
 from client_agent.generator.presets import Preset
+from client_agent.generator.privacy import PrivacyPlan
+from client_agent.generator.private_gradients import NOISE_MULTIPLICITY, PrivateGradients
 
 _LOSS_MEMORY = 0.98
 # A step that no run reaches: the randomness of the held-out loss.
@@ -33,8 +35,9 @@ class Run:
         preset: network and recipe.
         device: where to compute.
         gaussian: of the class.
-        seed: of everything.
+        seed: of batches and noise; under `plan` a secret.
         held_out: images that are not trained on, uint8 [m, C, H, W]; None where there are none.
+        plan: of a private training.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Run:
         gaussian: ClassGaussian,
         seed: int,
         held_out: Tensor | None = None,
+        plan: PrivacyPlan | None = None,
     ) -> None:
         self.preset, self.device, self.seed = preset, device, seed
         self.gaussian = gaussian.to(device)
@@ -55,7 +59,12 @@ class Run:
         # On processors bf16 pays for wide networks only; the preset knows (docs/benchmarks.md).
         self.autocast = (preset.bf16 or device.type == "cuda") and _has_bf16(device)
         threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self.gradients = BatchGradients(self.network, preset.batch_size, threads)
+        self.plan = plan
+        self.gradients = (
+            BatchGradients(self.network, preset.batch_size, threads)
+            if plan is None
+            else PrivateGradients(self.network, plan, threads)
+        )
         self.step, self.seconds, self.loss = 0, 0.0, 1.0
         self.curve: list[CurvePoint] = []
         self.best: dict[str, Tensor] | None = None
@@ -69,11 +78,7 @@ class Run:
         """Train on one batch; `fraction` of the budget has been used before it."""
         preset = self.preset
         torch.manual_seed(step_seed(self.seed, self.step + 1))
-        batch = _draw_batch(len(data), preset.batch_size)
-        centred = data[batch].to(self.device).float() / 127.5 - 1 - self.gaussian.mean
-        sigma = self.gaussian.sigma_data * draw_sigma(len(batch), preset, self.device)
-        noise = torch.randn_like(centred)
-        value = self.gradients.fill(self._loss, centred, sigma, noise)
+        value = self.gradients.fill(self._loss, *self._draw(data))
         if not np.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} at step {self.step + 1} (peak_lr {preset.peak_lr})",
@@ -89,6 +94,20 @@ class Run:
         self._update_average()
         memory = min(_LOSS_MEMORY, 1 - 1 / self.step)
         self.loss = memory * self.loss + (1 - memory) * value
+
+    def _draw(self, data: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw a step's images minus mu, noise levels and noise."""
+        if self.plan is None:
+            batch = _draw_batch(len(data), self.preset.batch_size)
+        else:
+            # Poisson sampling is what the accountant reckons with.
+            batch = torch.nonzero(torch.rand(len(data)) < self.plan.sample_rate)[:, 0]
+        centred = data[batch].to(self.device).float() / 127.5 - 1 - self.gaussian.mean
+        if self.plan is not None:
+            centred = centred[:, None].expand(-1, NOISE_MULTIPLICITY, -1, -1, -1)
+        shape = centred.shape[:-3]
+        sigma = self.gaussian.sigma_data * draw_sigma(shape.numel(), self.preset, self.device)
+        return centred, sigma.reshape(shape), torch.randn(centred.shape, device=self.device)
 
     def _loss(self, network: RawNetwork, centred: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
@@ -135,6 +154,7 @@ class Run:
         """Tensors and plain values, enough to go on exactly."""
         return {
             "fingerprint": fingerprint,
+            "seed": f"{self.seed:x}",
             "step": self.step,
             "seconds": self.seconds,
             "loss": self.loss,

@@ -6,6 +6,7 @@ never stopped (same machine, same thread count). Under a budget of seconds the l
 the clock, which no two runs share.
 """
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -25,8 +26,11 @@ from client_agent.generator.held_out import CurvePoint, evaluation_interval, mem
 from client_agent.generator.interrupts import stop_between_steps
 from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
+from client_agent.generator.privacy import PrivacyPlan, PrivacyTarget, plan_privacy
+from client_agent.generator.private_gaussian import fit_private_gaussian
 from client_agent.generator.run import Run, step_seed
 from client_agent.generator.sampler import preset_table, sample
+from ff_protocol.card import PrivacyGuarantee
 
 CHECKPOINT_EVERY_SECONDS = 60.0
 _PROGRESS_EVERY_SECONDS = 0.25
@@ -98,6 +102,7 @@ class TrainedGenerator:
         curve: losses on the way.
         stopped_at: step at which training ended before its budget because the generator had begun
             to memorise; None if it did not.
+        guarantee: differential privacy of network and Gaussian, if they were trained so.
     """
 
     preset: Preset
@@ -110,6 +115,7 @@ class TrainedGenerator:
     notices: tuple[str, ...]
     curve: tuple[CurvePoint, ...] = ()
     stopped_at: int | None = None
+    guarantee: PrivacyGuarantee | None = None
 
 
 def train_generator(
@@ -122,6 +128,7 @@ def train_generator(
     checkpoint: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    privacy: PrivacyTarget | None = None,
     on_progress: Callable[[TrainingProgress], None] | None = None,
     checkpoint_every_seconds: float = CHECKPOINT_EVERY_SECONDS,
 ) -> TrainedGenerator:
@@ -140,6 +147,8 @@ def train_generator(
             next call return at once, and a larger budget carries on from it.
         device: "cpu", "cuda" or "auto" (the GPU where there is one).
         threads: processor threads for torch, process-wide; None leaves them as they are.
+        privacy: train with differential privacy; the budget must then be in steps, and the noise
+            comes from a secret of this run instead of `seed`.
         on_progress: called a few times a second, between steps.
         checkpoint_every_seconds: how much work a crash may cost.
 
@@ -156,18 +165,26 @@ def train_generator(
         torch.set_num_threads(threads)
     place = _choose_device(device)
     data = _tensor(images)
-    gaussian = fit_gaussian(data)
+    plan = _plan(privacy, len(images), budget)
 
-    fingerprint = run_fingerprint(preset, seed, images, held_out)
+    fingerprint = run_fingerprint(preset, seed, images, held_out, plan)
     notices: list[str] = []
     state = None
     if checkpoint is not None:
         state, reason = load_checkpoint(checkpoint, fingerprint)
         notices += [reason] if reason else []
+    if plan is None:
+        gaussian, draws = fit_gaussian(data), seed
+    else:
+        # Whoever knows a seed can take its noise away, so this one is drawn and never told.
+        draws = secrets.randbits(128) if state is None else int(state["seed"], 16)
+        gaussian = fit_private_gaussian(data, plan, draws)
 
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(step_seed(seed, 0))
-        run = Run(preset, place, gaussian, seed, None if held_out is None else _tensor(held_out))
+        # To stop when held-out images say so would be a look at images that no noise hides.
+        watched = None if held_out is None or plan is not None else _tensor(held_out)
+        run = Run(preset, place, gaussian, draws, watched, plan)
         if state is not None:
             run.restore(state)
         try:
@@ -189,6 +206,7 @@ def train_generator(
         notices=tuple(notices),
         curve=tuple(run.curve),
         stopped_at=run.step if memorises(run.curve) else None,
+        guarantee=plan.guarantee() if plan is not None else None,
     )
 
 
@@ -277,6 +295,17 @@ def _loop(
             f"the GPU ran out of memory at step {run.step + 1} (batch {run.preset.batch_size})",
             hint="choose a smaller preset or image size, or run with the device set to cpu",
         ) from error
+
+
+def _plan(privacy: PrivacyTarget | None, images: int, budget: Budget) -> PrivacyPlan | None:
+    if privacy is None:
+        return None
+    if budget.steps is None or budget.seconds is not None:
+        raise UsageError(
+            "private training takes a number of steps, not a time: its noise depends on them",
+            hint="give --steps and no --budget",
+        )
+    return plan_privacy(privacy, images, budget.steps)
 
 
 def _tensor(images: NDArray[np.uint8]) -> Tensor:

@@ -91,6 +91,7 @@ def pack_module(
             image=site.spec.image,
             generator=generator_card(trained),
             training=training_card(trained, images),
+            differential_privacy=trained.guarantee,
             fidelity=audit.fidelity if audit else {},
             memorisation=audit.memorisation if audit else {},
             software={name: version(name) for name in _RECORDED_SOFTWARE},
@@ -191,5 +192,6 @@ def training_card(trained: "TrainedGenerator", images: int) -> TrainingCard:
         steps=trained.steps,
         seconds=round(trained.seconds),
         device="cpu" if trained.device == "cpu" else "cuda",
-        final_loss=round(trained.loss, 6),
+        # Under differential privacy the loss is no part of what the guarantee covers.
+        final_loss=round(trained.loss, 6) if trained.guarantee is None else None,
     )

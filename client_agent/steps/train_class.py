@@ -33,7 +33,9 @@ from ff_protocol.manifest import describe_module
 
 if TYPE_CHECKING:
     from client_agent.audit.audit import AuditResult, SiteClasses
-    from client_agent.generator.training import TrainedGenerator, TrainingProgress
+    from client_agent.generator.presets import Preset
+    from client_agent.generator.privacy import PrivacyTarget
+    from client_agent.generator.training import Budget, TrainedGenerator, TrainingProgress
     from client_agent.sources.labelled import LabelledImages
 
 
@@ -57,6 +59,8 @@ class TrainOptions:
         threads: compute threads; None takes all cores.
         device: `auto` takes a CUDA device if there is one.
         retrain: train classes again that have a module or were revoked.
+        dp_epsilon: train with (epsilon, delta)-differential privacy.
+        dp_delta: the guarantee's delta.
         audit: measure what the modules give away; may be left out only where the site's policy does
             not demand it.
         terms: licence and terms of use for the cards.
@@ -73,6 +77,8 @@ class TrainOptions:
     threads: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     retrain: bool = False
+    dp_epsilon: float | None = None
+    dp_delta: float = 1e-5
     audit: bool = True
     terms: Terms = field(default_factory=Terms)
 
@@ -216,22 +222,19 @@ def _trained(
     site: Site, what: ChosenClass, options: TrainOptions, progress: Progress
 ) -> tuple["TrainedGenerator", Path]:
     """Train, or go on from the checkpoint; return the generator and the checkpoint's folder."""
-    from client_agent.generator.presets import preset_for
-    from client_agent.generator.training import Budget, train_generator
+    from client_agent.generator.training import train_generator
 
-    preset = preset_for(site.spec.preset, site.spec.image.size, site.spec.image.channels)
-    seconds = options.seconds
-    if seconds is None and options.steps is None:
-        seconds = DEFAULT_SECONDS[preset.name]
+    preset, budget, privacy = _recipe(site, options)
     # The checkpoint's name covers all that must be equal for it to be continued.
     settings = {
         "class": what.name,
         "images": canonical.sha256_hex(np.ascontiguousarray(what.images).tobytes()),
         "held_out": what.parts.held_out,
         "preset": preset.to_dict(),
-        "seconds": seconds,
+        "privacy": privacy,
+        "seconds": budget.seconds,
         "seed": options.seed,
-        "steps": options.steps,
+        "steps": budget.steps,
     }
     fingerprint = canonical.sha256_hex(repr(sorted(settings.items())).encode())[:16]
     folder = site.home.training(what.name)
@@ -249,11 +252,12 @@ def _trained(
                 what.training,
                 preset=preset,
                 seed=options.seed,
-                budget=Budget(seconds=seconds, steps=options.steps),
+                budget=budget,
                 held_out=what.held_out if what.parts.held_out else None,
                 checkpoint=checkpoint,
                 device=options.device,
                 threads=options.threads,
+                privacy=privacy,
                 on_progress=show,
             )
         except DataError as error:
@@ -266,6 +270,22 @@ def _trained(
             f"by heart; the weights of step {trained.steps} are kept"
         )
     return trained, folder
+
+
+def _recipe(site: Site, options: TrainOptions) -> tuple["Preset", "Budget", "PrivacyTarget | None"]:
+    from client_agent.generator.presets import preset_for
+    from client_agent.generator.privacy import DEFAULT_STEPS, PrivacyTarget, private_preset
+    from client_agent.generator.training import Budget
+
+    preset = preset_for(site.spec.preset, site.spec.image.size, site.spec.image.channels)
+    if options.dp_epsilon is not None:
+        steps = DEFAULT_STEPS if options.steps is None else options.steps
+        target = PrivacyTarget(options.dp_epsilon, options.dp_delta)
+        return private_preset(preset), Budget(options.seconds, steps), target
+    seconds = options.seconds
+    if seconds is None and options.steps is None:
+        seconds = DEFAULT_SECONDS[preset.name]
+    return preset, Budget(seconds, options.steps), None
 
 
 def audit_trained(
@@ -311,6 +331,8 @@ def _remembered(options: TrainOptions) -> dict[str, Any]:
         "seed": options.seed,
         "threads": options.threads,
         "device": options.device,
+        "dp_epsilon": options.dp_epsilon,
+        "dp_delta": options.dp_delta,
         "classes": None if options.classes is None else list(options.classes),
         "audit": options.audit,
         "terms": asdict(options.terms),

@@ -261,6 +261,8 @@ def _options(site: Site, record: TrainingImages, data: Path | None) -> TrainOpti
         # A policy that was tightened since must not stand in the way of a withdrawal.
         audit=value.get("audit", True) or read_policy(site.home).release.require_audit,
         terms=Terms(**value.get("terms", {})),
+        dp_epsilon=value["dp_epsilon"],
+        dp_delta=value["dp_delta"],
     )
 
 

@@ -28,7 +28,7 @@ class TrainingCard(Strict):
     steps: int = Field(ge=1)
     seconds: int = Field(ge=0)
     device: Literal["cpu", "cuda"]
-    final_loss: float
+    final_loss: float | None = None
 
 
 class GeneratorCard(Strict):
