@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.warm import Warm, WarmProcess
+
 COMMAND = [sys.executable, "-m", "client_agent.cli"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+WARM = Warm("agent", ENVIRONMENT)
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,27 @@ class Finished:
         return value
 
 
-def start_agent(home: Path, *arguments: object) -> "subprocess.Popen[str]":
-    """Start a command and return its process."""
+def start_agent(
+    home: Path, *arguments: object, before: str = "", longest_file: int | None = None
+) -> "subprocess.Popen[str] | WarmProcess":
+    """Start a command and return its process.
+
+    Args:
+        home: of the site.
+        arguments: as on the command line.
+        before: Python that is run first.
+        longest_file: bytes that it may write to one file, as on a full disk.
+    """
+    words = [*map(str, arguments), "--home", str(home)]
+    if WARM.suits(ENVIRONMENT):
+        return WARM.start("client_agent.cli", words, before=before, longest_file=longest_file)
+    return start_cold(*words)
+
+
+def start_cold(*words: str) -> "subprocess.Popen[str]":
+    """Start a command as `python -m`, with ENVIRONMENT as it is now."""
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments), "--home", str(home)],
+        [*COMMAND, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -38,9 +58,10 @@ def start_agent(home: Path, *arguments: object) -> "subprocess.Popen[str]":
     )
 
 
-def finish(process: "subprocess.Popen[str]") -> Finished:
+def finish(process: "subprocess.Popen[str] | WarmProcess") -> Finished:
     """Wait for a process."""
     out, err = process.communicate(timeout=240)
+    assert process.returncode is not None
     return Finished(process.returncode, out, err)
 
 

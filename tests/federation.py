@@ -28,19 +28,18 @@ from ff_protocol.manifest import FileEntry, describe_module
 from ff_protocol.names import Identity, Role
 from ff_protocol.statements import Publication, Revocation, build_publication, build_revocation
 from ff_protocol.trust import TrustRoot
+from tests.agents import ENVIRONMENT
+from tests.warm import Warm
 
+WARM = Warm("coordinator", ENVIRONMENT)
 SPEC: dict[str, Any] = {"classes": ["a", "b", "c"], "image": {"size": 8, "channels": 1}}
 
 
 def ff_coordinator(*arguments: str) -> dict[str, Any]:
     """Run a command to its end; return its JSON document with `exit_code` 0 added on success."""
-    done = subprocess.run(
-        [sys.executable, "-m", "coordinator.cli", *arguments, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {"exit_code": done.returncode, **json.loads(done.stdout)}
+    process = WARM.start("coordinator.cli", [*arguments, "--json"])
+    out, _ = process.communicate(timeout=240)
+    return {"exit_code": process.returncode, **json.loads(out)}
 
 
 @dataclass

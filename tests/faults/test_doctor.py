@@ -2,11 +2,8 @@
 
 import contextlib
 import datetime as dt
-import json
-import resource
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +32,7 @@ from ff_protocol.certificates import (
 from ff_protocol.clock import utc_now
 from ff_protocol.names import Identity, Role
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
-from tests.agents import COMMAND, ENVIRONMENT, agent
+from tests.agents import agent, finish, start_agent
 from tests.federation import make_federation
 from tests.homes import FEDERATION, make_authority
 from tests.line import Line
@@ -198,18 +195,9 @@ def test_a_site_that_is_well_is_told_so(tmp_path):
 
 
 def test_disk(site):
-    def limit_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-
-    done = subprocess.run(
-        [*COMMAND, "doctor", "--json", "--home", str(site.home.root)],
-        capture_output=True,
-        env=ENVIRONMENT,
-        preexec_fn=limit_files,
-        check=False,
-    )
-    first = json.loads(done.stdout)["findings"][0]
-    assert done.returncode == 8
+    done = finish(start_agent(site.home.root, "doctor", "--json", longest_file=1000))
+    first = done.document["findings"][0]
+    assert done.code == 8
     assert (first["check"], first["ok"]) == ("disk", False)
 
 

@@ -3,7 +3,6 @@
 import resource
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
@@ -13,7 +12,7 @@ from client_agent.registry.modules import own_modules, place
 from client_agent.site import open_site
 from ff_protocol.files import StorageError
 from ff_protocol.manifest import describe_module
-from tests.agents import COMMAND, ENVIRONMENT, Finished, agent, agent_json, finish, start_agent
+from tests.agents import Finished, agent, agent_json, finish, start_agent
 from tests.federation import make_federation
 from tests.homes import UNAUDITED
 
@@ -27,8 +26,7 @@ STEPS = 120
 # `train` as a process, with checkpoints every fifth of a second instead of every minute.
 IMPATIENT = (
     "import client_agent.generator.training as t;"
-    "t.train_generator.__kwdefaults__['checkpoint_every_seconds'] = 0.2;"
-    "from client_agent.cli import main; main()"
+    "t.train_generator.__kwdefaults__['checkpoint_every_seconds'] = 0.2"
 )
 
 
@@ -41,18 +39,7 @@ def one_clear_line(finished: Finished) -> str:
 
 def limited(home, limit: int, *arguments: object) -> Finished:
     """Run a command that may write no file longer than `limit` bytes, as on a full disk."""
-
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments), "--home", str(home)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        preexec_fn=limit_files,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
+    return finish(start_agent(home, *arguments, longest_file=limit))
 
 
 def until(condition, process, seconds: float = 60) -> None:
@@ -121,14 +108,7 @@ def training(digits) -> tuple:
 
 def interrupt_training(home, digits, number: signal.Signals) -> Finished:
     """Signal a training that has written a checkpoint and goes on."""
-    arguments = [*map(str, training(digits)), "--home", str(home)]
-    process = subprocess.Popen(
-        [COMMAND[0], "-c", IMPATIENT, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    process = start_agent(home, *training(digits), before=IMPATIENT)
     until(lambda: checkpoints(home), process)
     process.send_signal(number)
     return finish(process)

@@ -1,21 +1,26 @@
 """The benchmarks run, in their quick form, and keep what they promise beside each figure."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.agents import WARM, finish
+
 pytest.importorskip("torch")
+
+
+def benchmark(*arguments: str) -> str:
+    """Run `python -m benchmarks` to its end; return what it printed."""
+    done = finish(WARM.start("benchmarks.__main__", arguments))
+    assert done.code == 0, done.err
+    return done.out
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("bench")
-    command = [sys.executable, "-m", "benchmarks", "startup", "training", "sampling", "--quick"]
-    done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads((out / "results.json").read_text())
+    printed = benchmark("startup", "training", "sampling", "--quick", "--out", str(out))
+    return printed, json.loads((out / "results.json").read_text())
 
 
 def test_figures_come_with_command_machine_versions_seed_and_commit(results):
@@ -49,9 +54,7 @@ def test_help_is_measured_against_the_promise(results):
 
 
 def test_unlearning_is_counted_and_attacked_and_leaves_every_figure(tmp_path):
-    command = [sys.executable, "-m", "benchmarks", "unlearning", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    benchmark("unlearning", "--quick", "--out", str(tmp_path))
     (row,) = json.loads((tmp_path / "results.json").read_text())["unlearning"]
     assert row["redo_seconds"] == pytest.approx(
         row["training_seconds"] + row["synthesis_seconds"] + row["fit_seconds"]

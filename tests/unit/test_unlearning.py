@@ -1,17 +1,20 @@
 """Forgetting, offline: what is left is bit-identical to never having had the module."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 
 from client_agent.errors import UsageError
+from client_agent.home import Home
 from client_agent.registry.forgetting import forget_revoked, read_pending
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import RevocationList
 from client_agent.registry.statements import store_publication
-from client_agent.site import Site
+from client_agent.site import Site, open_site
 from client_agent.steps import revoke as revoke_step
-from client_agent.steps.fit import fit
+from client_agent.steps.fit import Fitted, fit
 from client_agent.steps.revoke import finish_unlearning, revoke
 from client_agent.steps.send import sign_publication
 from client_agent.steps.status import status
@@ -40,12 +43,35 @@ def share(sites: dict[str, Site], receiver: Site, senders: list[str]) -> dict[st
 EVERYONE = ["hospital-1", "hospital-2", "hospital-3"]
 
 
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What hospital-1 made of all modules, hospital-2 of those of the first two."""
+
+    folder: Path
+    hospital_3: str
+    with_it: Fitted
+    without: Fitted
+
+
+@pytest.fixture(scope="module")
+def fitted(trained_homes, tmp_path_factory) -> Fitted:
+    """Homes to be copied: fitting takes seconds, and each test begins with the same two."""
+    folder = tmp_path_factory.mktemp("fitted")
+    made = {}
+    for name, home in trained_homes.items():
+        shutil.copytree(home, folder / name)
+        made[name] = open_site(Home(folder / name))
+    first, second = made["hospital-1"], made["hospital-2"]
+    digest = share(made, first, EVERYONE)["hospital-3"]
+    share(made, second, EVERYONE[:2])
+    return Fitted(folder, digest, fit(first), fit(second))
+
+
 @pytest.fixture
-def never_had(sites) -> str:
-    """The classifier of a site that never had hospital-3's module."""
-    site = sites["hospital-2"]
-    share(sites, site, EVERYONE[:2])
-    return fit(site).classifier
+def site(fitted, tmp_path) -> Site:
+    """Hospital-1 with all modules and its classifier."""
+    shutil.copytree(fitted.folder / "hospital-1", tmp_path / "site")
+    return open_site(Home(tmp_path / "site"))
 
 
 def traces(site: Site, digest: str) -> list[Path]:
@@ -60,10 +86,8 @@ def traces(site: Site, digest: str) -> list[Path]:
     return found
 
 
-def test_a_local_revocation_ends_bit_identical_to_never_having_had_it(sites, never_had):
-    site = sites["hospital-1"]
-    digest = share(sites, site, EVERYONE)["hospital-3"]
-    before = fit(site)
+def test_a_local_revocation_ends_bit_identical_to_never_having_had_it(site, fitted):
+    digest, before, never_had = fitted.hospital_3, fitted.with_it, fitted.without.classifier
     assert before.classifier != never_had
     assert before.classes == ("zero", "one", "two")
     assert traces(site, digest)
@@ -78,10 +102,8 @@ def test_a_local_revocation_ends_bit_identical_to_never_having_had_it(sites, nev
     assert read_pending(site) is None
 
 
-def test_the_certificate_verifies_and_names_both_states(sites, never_had):
-    site = sites["hospital-1"]
-    digest = share(sites, site, EVERYONE)["hospital-3"]
-    before = fit(site)
+def test_the_certificate_verifies_and_names_both_states(site, sites, fitted):
+    digest, before, never_had = fitted.hospital_3, fitted.with_it, fitted.without.classifier
     unlearned = revoke(site, module=digest[:10]).unlearned
     envelope = (site.home.unlearning_certificates / unlearned.certificate).read_bytes()
     payload = dsse.verify(envelope, sites["hospital-2"].trust, (Role.SITE,), at=utc_now())
@@ -92,17 +114,15 @@ def test_the_certificate_verifies_and_names_both_states(sites, never_had):
     assert predicate["after"]["classifier"] == never_had
 
 
-def test_deleting_waits_for_nobody_and_rebuilding_can_be_left_to_fit(sites, never_had):
-    site = sites["hospital-1"]
-    digest = share(sites, site, EVERYONE)["hospital-3"]
-    fit(site)
+def test_deleting_waits_for_nobody_and_rebuilding_can_be_left_to_fit(site, fitted):
+    digest = fitted.hospital_3
     assert revoke(site, module=digest, rebuild=False).unlearned is None
     assert traces(site, digest) == []
     assert not site.home.classifier.exists()
     assert read_pending(site).modules == (digest,)
-    fitted = fit(site)
-    assert fitted.classifier == never_had
-    assert fitted.certificate is not None
+    again = fit(site)
+    assert again.classifier == fitted.without.classifier
+    assert again.certificate is not None
 
 
 def test_revoking_twice_signs_once(sites):
@@ -137,13 +157,13 @@ def test_an_own_module_is_revoked_for_all_and_not_trained_again(sites, digits, m
     assert "revoked" in train(site, options).kept["zero"]
 
 
-def test_a_classifier_that_never_knew_the_module_stays(sites, never_had):
-    site = sites["hospital-2"]  # fitted without hospital-3
+def test_a_classifier_that_never_knew_the_module_stays(sites, fitted, tmp_path):
+    shutil.copytree(fitted.folder / "hospital-2", tmp_path / "site")
+    site = open_site(Home(tmp_path / "site"))  # fitted without hospital-3
     before = site.home.classifier.stat().st_mtime_ns
     share(sites, site, ["hospital-3"])
-    digest = describe_module(own_modules(sites["hospital-3"].home)["two"])[0]
-    unlearned = revoke(site, module=digest).unlearned
-    assert unlearned.classifier == never_had
+    unlearned = revoke(site, module=fitted.hospital_3).unlearned
+    assert unlearned.classifier == fitted.without.classifier
     assert site.home.classifier.stat().st_mtime_ns == before
 
 
