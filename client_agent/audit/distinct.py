@@ -42,5 +42,3 @@ def same_radius(real: np.ndarray) -> float:
         real: distance of each real image to its nearest other, float [n].
     """
     return float(np.percentile(real, _CLOSE))
-
-

@@ -114,9 +114,7 @@ def disguise(images: Tensor) -> Tensor:
     grid = functional.affine_grid(
         torch.cat([angles, moves[:, :, None]], 2), list(images.shape), align_corners=False
     )
-    images = functional.grid_sample(
-        images, grid, padding_mode="reflection", align_corners=False
-    )
+    images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     contrast = 1 + 0.2 * (torch.rand(n, 1, 1, 1) * 2 - 1)
     brightness = 0.2 * (torch.rand(n, 1, 1, 1) * 2 - 1)
     roughness = 0.15 * torch.rand(n, 1, 1, 1) * torch.randn_like(images)

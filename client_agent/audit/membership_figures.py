@@ -9,7 +9,11 @@ from ff_protocol.card import Figure, bucket
 
 _FALSE_POSITIVES = 0.01
 # SimA is the strongest of the attacks, so it is *the* membership figure.
-_PREFIX = {"sima": "membership", "denoising_loss": "denoising_loss", "mid_frequency": "mid_frequency"}
+_PREFIX = {
+    "sima": "membership",
+    "denoising_loss": "denoising_loss",
+    "mid_frequency": "mid_frequency",
+}
 
 
 def membership_figures(
