@@ -1,4 +1,4 @@
-"""`python -m benchmarks.audit`: does the audit find planted leaks, and does it let honest ones pass?
+"""`python -m benchmarks.audit`: does the audit find planted leaks and pass honest ones?
 
 Each trial is seeded by its number and kept in DIR/trials, so that a run that was stopped goes on;
 DIR/results.json has the rates, every trial's figures, and where they were taken.

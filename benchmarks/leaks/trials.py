@@ -1,9 +1,11 @@
 """One trial of each kind: plant, audit, and note what the gate says with its default bounds.
 
-replays     28 px: the training images replayed in five ways; a mix of 10 % replay and 90 % draws
-            of the class Gaussian; those draws alone; real images that nobody saw
-trained     14 px (2 x 2 pixels averaged): a network trained briefly, alone and with 10 % replay
-overtrained 14 px: a network trained for 96 passes over 50 images
+replays: 28 px. The training images replayed in five ways; draws of the class Gaussian, alone and
+with 10 % replay; real images that nobody saw.
+
+trained: 14 px (2 x 2 pixels averaged). A network trained briefly, alone and with 10 % replay.
+
+overtrained: 14 px. A network trained for 96 passes over 50 images.
 """
 
 from dataclasses import asdict, dataclass

@@ -5,7 +5,6 @@ from pydantic import Field, RootModel, model_validator
 from ff_protocol.card import FigureName
 from ff_protocol.schema import Strict
 
-
 SMALL_CLASS = 128
 """Classes of fewer training images have bounds of their own."""
 
