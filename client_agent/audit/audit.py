@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from client_agent.audit.distances import nearest, shrink
+from client_agent.audit.distances import Nearest, nearest, shrink
 from client_agent.audit.distinct import count_distinct, replay_expectation, same_radius
 from client_agent.audit.fidelity_figures import fidelity_figures
 from client_agent.audit.intervals import CONFIDENCE, Interval, clopper_pearson
@@ -111,10 +111,14 @@ def audit_samples(
     for name, view in reference.views.items():
         source = reference.features.of(samples) if name == "features" else small
         embedded[name] = view.metric.embed(source)
-    memorisation = _replayed(reference, embedded)
+    closest = {
+        name: nearest(view.metric, embedded[name], view.training)
+        for name, view in reference.views.items()
+    }
+    memorisation = _replayed(reference, embedded, closest)
     memorisation |= _distinct(reference, embedded["tolerant"])
     for name, view in reference.views.items():
-        memorisation |= _near(view, embedded[name], seed)
+        memorisation |= _near(view, embedded[name], closest[name], seed)
     if losses is not None:
         memorisation |= membership_figures(
             losses, reference.training_index, reference.held_out_index
@@ -130,7 +134,9 @@ def audit_samples(
     return AuditResult(fidelity, memorisation, reference.notices)
 
 
-def _replayed(reference: Reference, embedded: dict[str, Tensor]) -> dict[str, Figure]:
+def _replayed(
+    reference: Reference, embedded: dict[str, Tensor], closest: dict[str, Nearest]
+) -> dict[str, Figure]:
     """Count the training images that samples come nearer to than the held-out ones allow.
 
     As a share of how many a pure replay would have shown in as many samples. `replayed_images` is
@@ -141,9 +147,8 @@ def _replayed(reference: Reference, embedded: dict[str, Tensor]) -> dict[str, Fi
     corrected = 1 - (1 - CONFIDENCE) / len(reference.views)
     for name, view in reference.views.items():
         samples = embedded[name]
-        ours, theirs = (
-            nearest(view.metric, samples, side).of_pool for side in (view.training, view.held_out)
-        )
+        ours = closest[name].of_pool
+        theirs = nearest(view.metric, samples, view.held_out).of_pool
         n = len(ours)
         shown = replay_expectation(n, len(samples))
 
@@ -187,11 +192,10 @@ def _distinct(reference: Reference, samples: Tensor) -> dict[str, Figure]:
     }
 
 
-def _near(view: View, samples: Tensor, seed: int) -> dict[str, Figure]:
+def _near(view: View, samples: Tensor, closest: Nearest, seed: int) -> dict[str, Figure]:
     """The smoke detectors of one metric."""
     name = view.metric.name
-    to_training = nearest(view.metric, samples, view.training).of_queries
-    share, interval = dcr_share(to_training, view.among_real)
+    share, interval = dcr_share(closest.of_queries, view.among_real)
     near = nearness(view.metric, view.training, view.held_out, samples, seed)
     real = len(view.training) + len(view.held_out)
     return {

@@ -4,8 +4,9 @@ With one class on site there is no second class to tell apart, so the network le
 the images themselves: two disguises of one image (flipped, shifted, noisy, brighter, blurred) must
 lie closer to each other than to any other image. That is instance discrimination (Exemplar-CNN,
 Dosovitskiy et al., arXiv 1406.6909) with the contrastive loss of SimCLR (Chen et al., arXiv
-2002.05709). It suits the audit better than predicting rotations, which cells and tissue do not have,
-and than random projections, which keep what a disguise changes: docs/audit.md has the figures.
+2002.05709). It suits the audit better than predicting rotations, for cells and tissue have no
+upright position, and than principal components, which keep what a disguise changes: docs/audit.md
+has the figures.
 Where other classes are on site, the same network also learns to tell the classes apart.
 
 Training and held-out images take part alike. A network that had seen only the training images would
@@ -22,7 +23,7 @@ from torch.nn import functional
 from client_agent.audit.distances import shrink
 
 FEATURES = 64
-_STEPS = 120
+_STEPS = 80
 _BATCH = 64
 _TEMPERATURE = 0.2
 _CHUNK = 256

@@ -1,4 +1,4 @@
-"""From attack scores to figures: area under the curve, and true positives at 1 % false positives."""
+"""From attack scores to figures: area under the curve, true positives at 1 % false positives."""
 
 import numpy as np
 
