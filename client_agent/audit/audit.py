@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from client_agent.audit.distances import TolerantMetric, nearest, shrink
+from client_agent.audit.distances import nearest, shrink
 from client_agent.audit.distinct import count_distinct, replay_expectation, same_radius
 from client_agent.audit.fidelity_figures import fidelity_figures
 from client_agent.audit.intervals import CONFIDENCE, Interval, clopper_pearson

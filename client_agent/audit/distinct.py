@@ -1,4 +1,4 @@
-"""How many different images a generator makes, against what a replay of its training set would make.
+"""How many different images a generator makes, against what a replay would make.
 
 Drawing q times from N images with replacement yields N (1 - (1 - 1/N)^q) different ones: a lookup
 table repeats itself like people sharing birthdays (Arora and Zhang, arXiv 1706.08224).
@@ -42,5 +42,3 @@ def same_radius(real: np.ndarray) -> float:
         real: distance of each real image to its nearest other, float [n].
     """
     return float(np.percentile(real, _CLOSE))
-
-

@@ -4,8 +4,9 @@ With one class on site there is no second class to tell apart, so the network le
 the images themselves: two disguises of one image (flipped, shifted, noisy, brighter, blurred) must
 lie closer to each other than to any other image. That is instance discrimination (Exemplar-CNN,
 Dosovitskiy et al., arXiv 1406.6909) with the contrastive loss of SimCLR (Chen et al., arXiv
-2002.05709). It suits the audit better than predicting rotations, which cells and tissue do not have,
-and than random projections, which keep what a disguise changes: docs/audit.md has the figures.
+2002.05709). It suits the audit better than predicting rotations, for cells and tissue have no
+upright position, and than principal components, which keep what a disguise changes: docs/audit.md
+has the figures.
 Where other classes are on site, the same network also learns to tell the classes apart.
 
 Training and held-out images take part alike. A network that had seen only the training images would
@@ -114,9 +115,7 @@ def disguise(images: Tensor) -> Tensor:
     grid = functional.affine_grid(
         torch.cat([angles, moves[:, :, None]], 2), list(images.shape), align_corners=False
     )
-    images = functional.grid_sample(
-        images, grid, padding_mode="reflection", align_corners=False
-    )
+    images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     contrast = 1 + 0.2 * (torch.rand(n, 1, 1, 1) * 2 - 1)
     brightness = 0.2 * (torch.rand(n, 1, 1, 1) * 2 - 1)
     roughness = 0.15 * torch.rand(n, 1, 1, 1) * torch.randn_like(images)

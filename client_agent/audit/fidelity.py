@@ -1,4 +1,4 @@
-"""How good samples are, measured on features: Frechet and kernel distance, and four neighbour counts.
+"""How good samples are, on features: Frechet and kernel distance, four neighbour counts.
 
 The names are the field's, the features are the site's own, so figures of two sites do not compare.
 """

@@ -72,9 +72,7 @@ def denoising_losses(
 
     most = _MOST if training.shape[1] <= _LARGE else _MOST_LARGE
     random = np.random.default_rng([seed, 1])
-    sides = [
-        np.sort(random.permutation(len(images))[:most]) for images in (training, held_out)
-    ]
+    sides = [np.sort(random.permutation(len(images))[:most]) for images in (training, held_out)]
     chosen = np.concatenate([training[sides[0]], held_out[sides[1]]])
     generator = torch.Generator().manual_seed(seed)
     shape = trained.gaussian.mean.shape
@@ -112,9 +110,7 @@ def _score(
     return {name: scores.numpy() for name, scores in named.items()}
 
 
-def _error(
-    trained: "TrainedGenerator", clean: "Tensor", level: float, noise: "Tensor"
-) -> "Tensor":
+def _error(trained: "TrainedGenerator", clean: "Tensor", level: float, noise: "Tensor") -> "Tensor":
     """Return y - D(y + sigma n; sigma), float64 [n, C, H, W]; y is clean minus mu."""
     import torch
 

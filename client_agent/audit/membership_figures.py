@@ -1,4 +1,4 @@
-"""From attack scores to figures: area under the curve, and true positives at 1 % false positives."""
+"""From attack scores to figures: area under the curve, true positives at 1 % false positives."""
 
 import numpy as np
 
@@ -9,7 +9,11 @@ from ff_protocol.card import Figure, bucket
 
 _FALSE_POSITIVES = 0.01
 # SimA is the strongest of the attacks, so it is *the* membership figure.
-_PREFIX = {"sima": "membership", "denoising_loss": "denoising_loss", "mid_frequency": "mid_frequency"}
+_PREFIX = {
+    "sima": "membership",
+    "denoising_loss": "denoising_loss",
+    "mid_frequency": "mid_frequency",
+}
 
 
 def membership_figures(

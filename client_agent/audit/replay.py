@@ -74,7 +74,7 @@ def _least(ahead: int, n: int, m: int, j: int, error: float) -> int:
 
 
 def _chance(ahead: int, n: int, m: int, j: int) -> float:
-    """Return the chance that of n + m images in random order `ahead` or more of n precede the j-th of m.
+    """Return the chance that `ahead` or more of n precede the j-th of m, in random order.
 
     That is: fewer than j of m are among the first ahead + j - 1.
     """

@@ -5,6 +5,9 @@ from pydantic import Field, RootModel, model_validator
 from ff_protocol.card import FigureName
 from ff_protocol.schema import Strict
 
+SMALL_CLASS = 128
+"""Classes of fewer training images have bounds of their own."""
+
 
 class Bound(Strict):
     """The most, or the least, that one figure may be.
@@ -44,5 +47,25 @@ class Thresholds(RootModel[dict[FigureName, Bound | None]]):
 
 
 def default_thresholds(images: int) -> Thresholds:
-    """Return the bounds for a class of `images` training images; they depend on its bucket only."""
-    raise NotImplementedError
+    """Return the bounds for a class of `images` training images.
+
+    Chosen on `benchmarks/audit.py`; docs/audit.md tells what passes and what fails. Any training
+    gives its images away a little, the more the fewer they are, so the network's own bounds are
+    wider for small classes; a replayed image is one too many in any class.
+    """
+    small = images < SMALL_CLASS
+    return Thresholds(
+        {
+            "replayed_images": Bound(max=0.05, required=True),
+            "distinct_excess": Bound(min=0.25, required=True),
+            "membership_auc": Bound(max=0.8 if small else 0.75, required=True),
+            "membership_tpr_at_1_fpr": Bound(max=0.25 if small else 0.15, required=True),
+        }
+    )
+
+
+def without_network(thresholds: Thresholds) -> Thresholds:
+    """Return the bounds that samples alone can be held to: for a generator without a network."""
+    return Thresholds(
+        {name: bound for name, bound in thresholds.root.items() if "membership" not in name}
+    )
