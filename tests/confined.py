@@ -58,9 +58,9 @@ def main(wanted: int, folder: Path, port: int) -> None:
         mmap.mmap(-1, 4096, **how).close()
 
     def trace() -> None:
-        if library.ptrace(16, parent, None, None) != 0:  # PTRACE_ATTACH
+        # PTRACE_SEIZE, which does not stop the other; it ends with this process.
+        if library.ptrace(0x4206, parent, None, None) != 0:
             raise OSError(ctypes.get_errno(), "")
-        library.ptrace(17, parent, None, None)
 
     def raise_limit() -> None:
         for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_DATA):

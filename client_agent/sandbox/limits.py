@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _BASE_LOAD_SECONDS = 3.0
 _LOAD_BYTES_PER_SECOND = 10e6
 _BASE_BATCH_SECONDS = 4.0
-_SECONDS_PER_VALUE = 250e-6
-_BASE_MEMORY = 512 * MIB
+_SECONDS_PER_VALUE_AND_MB = 20e-6
+_BASE_MEMORY = 256 * MIB
 _MEMORY_PER_MODEL_BYTE = 8
-_MEMORY_PER_VALUE = 4 * KIB
+_MEMORY_PER_VALUE = 2 * KIB
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,18 @@ class Limits:
 def limits_for(spec: "FederationSpec", model_bytes: int) -> Limits:
     """Return the bounds for a model of `model_bytes` sampled as `spec` says.
 
-    Measured for the presets of this software (docs/sandbox.md): a batch takes less than a
-    twentieth of its time and a half of its memory.
+    The time of a batch goes with its values times the weights. Measured for the presets of this
+    software (docs/sandbox.md): a batch takes less than a fifteenth of its time and a half of its
+    memory.
     """
     image = spec.image
     values = spec.synthesis.batch_size * image.channels * image.size * image.size
-    batch = _BASE_BATCH_SECONDS + _SECONDS_PER_VALUE * values
+    batch = _BASE_BATCH_SECONDS + _SECONDS_PER_VALUE_AND_MB * values * model_bytes / 1e6
     load = _BASE_LOAD_SECONDS + model_bytes / _LOAD_BYTES_PER_SECOND
     return Limits(
         load_seconds=load,
         batch_seconds=batch,
-        stall_seconds=60 + 20 * max(load, batch),
+        stall_seconds=60 + 10 * max(load, batch),
         memory_bytes=(
             _BASE_MEMORY + _MEMORY_PER_MODEL_BYTE * model_bytes + _MEMORY_PER_VALUE * values
         ),

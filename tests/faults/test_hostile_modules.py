@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -22,8 +23,8 @@ from client_agent.synthesis.session import ModuleSession, probe_module
 from ff_protocol import dsse
 from ff_protocol.statements import build_publication
 from tests.federation import SPEC, make_federation
-from tests.hostile.attack import HONEST
-from tests.hostile.graphs import honest_model
+from tests.hostile.attack import HONEST, Attack
+from tests.hostile.graphs import constant, honest_model, with_initialiser
 from tests.hostile.outputs import copied_images
 from tests.hostile.table import ATTACKS
 from tests.hostile.trial import federation
@@ -103,8 +104,9 @@ def test_from_a_disk_each_is_refused_and_only_the_record_stays(tmp_path):
 def test_from_a_coordinator_each_is_refused_and_the_honest_one_is_admitted(tmp_path):
     from client_agent.relay.connection import open_relay
 
-    names = ("more weights than the federation accepts", "gigabytes of a constant when run")
-    spec = SPEC | {"policy": {"max_module_bytes": 2**20}, "synthesis": {"threads": 1}}
+    hungry = ATTACKS["gigabytes of a constant when run"]
+    large = Attack("too large", "", lambda: with_initialiser(constant("w", np.zeros(9999))))
+    spec = SPEC | {"policy": {"max_module_bytes": 4096}, "synthesis": {"threads": 1}}
     with make_federation(tmp_path, spec) as running:
         sites = []
         for site_id in ("hospital-1", "hospital-2"):
@@ -113,18 +115,18 @@ def test_from_a_coordinator_each_is_refused_and_the_honest_one_is_admitted(tmp_p
         hostile, site = sites
         refused = {}
         with open_relay(hostile) as relay:
-            for attack in (HONEST, *(ATTACKS[name] for name in names[1:])):
+            for attack in (HONEST, hungry):
                 folder = tmp_path / attack.name
                 publication, envelope = offer(hostile, attack, folder)
                 relay.send_module(folder, envelope, publication.files)
                 refused[publication.module] = attack
-            too_large, envelope = offer(hostile, ATTACKS[names[0]], tmp_path / "large")
-            with pytest.raises(RefusedError, match="allowed are 1 to 1048576 bytes"):
-                relay.send_module(tmp_path / "large", envelope, too_large.files)
+            publication, envelope = offer(hostile, large, tmp_path / "large")
+            with pytest.raises(RefusedError, match="allowed are 1 to 4096 bytes"):
+                relay.send_module(tmp_path / "large", envelope, publication.files)
         received = receive(site)
     assert [refused.pop(digest) for digest in received.admitted] == [HONEST]
-    ((digest, attack),) = refused.items()
-    assert re.search(attack.reason, received.refused[digest])
+    (digest,) = refused
+    assert re.search(hungry.reason, received.refused[digest])
     assert not site.home.incoming(digest).exists()
     assert not workers()
 
@@ -153,8 +155,6 @@ def test_the_runtime_takes_a_file_for_what_admission_read(tmp_path):
 
 def test_copied_images_pass_structure_and_first_run(tmp_path):
     """Why admission has to look at the images themselves as well."""
-    import numpy as np
-
     from client_agent.module.structure import check_structure
 
     authority = federation()

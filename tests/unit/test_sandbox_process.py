@@ -1,5 +1,6 @@
 """Workers: same bits as without, and whatever a module does costs that process only."""
 
+import json
 import os
 import signal
 import subprocess
@@ -266,10 +267,12 @@ def test_onnxruntime_reports_to_nobody(tmp_path):
 
 
 def test_limits_grow_with_the_work():
-    small, large = spec(), spec(image={"size": 64, "channels": 3})
-    assert limits_for(small, 10**6).batch_seconds < 5
-    assert limits_for(large, 10**6).batch_seconds > 20
-    assert limits_for(small, 10**8).memory_bytes > limits_for(small, 10**6).memory_bytes
+    little, large = spec(), spec(image={"size": 128, "channels": 3})
+    assert limits_for(little, 10**6).batch_seconds < 5
+    assert limits_for(large, 10**3).batch_seconds < 5  # few weights, little work
+    assert limits_for(large, 60 * 10**6).batch_seconds > 400
+    assert limits_for(little, 10**8).memory_bytes > limits_for(little, 10**6).memory_bytes
+    assert limits_for(large, 10**6).memory_bytes > limits_for(little, 10**6).memory_bytes
 
 
 def test_an_order_survives_the_command_line():
@@ -310,3 +313,31 @@ def test_a_missing_layer_is_told_once(monkeypatch, in_force, sealed):
 def test_the_layers_here_are_asked_of_a_real_worker(monkeypatch):
     monkeypatch.setattr(layers, "_seen", None)
     assert "limits" in layers.layers_in_force()
+
+
+LESSER = """
+import json
+from client_agent.doctor.site import examine_sandbox
+from client_agent.sandbox.layers import layers_in_force
+from tests.lesser_kernel import forget_landlock_and_namespaces
+forget_landlock_and_namespaces()
+finding = examine_sandbox()
+print(json.dumps({"layers": sorted(layers_in_force()), "ok": finding.ok, "found": finding.found}))
+"""
+
+
+def test_an_older_kernel_confines_with_what_it_has_and_says_so():
+    if sys.platform != "linux" or Layer.SECCOMP not in ModelProcess(SHAPE, BRIEF, 1).layers:
+        pytest.skip("needs seccomp, to take the other layers away")
+    done = subprocess.run(
+        [sys.executable, "-c", LESSER],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=True,
+    )
+    report = json.loads(done.stdout)
+    assert report["layers"] == ["limits", "seccomp"]
+    assert report["ok"]
+    assert "lacks user and network namespaces" in report["found"]
+    assert "Linux 5.13" in report["found"]
