@@ -104,7 +104,7 @@ class Flag:
 
 CLOSER_BY = 0.05
 """By how much more alike to another class than to its own a module may be."""
-INDISTINGUISHABLE = 0.70
+INDISTINGUISHABLE = 0.66
 """A module of a new class that is less separable than this from a known class is a copy of it."""
 UNLIKE = 0.98
 """A module more separable than this from every known module of its class is none of it."""
