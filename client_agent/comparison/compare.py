@@ -75,7 +75,7 @@ class Comparison:
         other: the most alike module of any other class; None if there is none.
         apart: separability of `other` from the known class next to it, for scale; None if there is
             one known class only.
-        validation: None where fewer than two other classes are known.
+        validation: None where fewer than two classes are known.
     """
 
     class_name: str
@@ -102,13 +102,16 @@ class Flag:
     text: str
 
 
-CLOSER_BY = 0.05
-"""By how much more alike to another class than to its own a module may be."""
-INDISTINGUISHABLE = 0.70
-"""A module of a new class that is less separable than this from a known class is a copy of it."""
-UNLIKE = 0.98
+CLOSER_BY, TAKEN_BY = 0.05, 0.20
+"""By how much more alike to another class than to its own, and by how many more of its images taken
+for that class, a module may be: beyond both it is suspicious."""
+INDISTINGUISHABLE = 0.68
+"""A module of a new class that is less separable than this from the only known one is a copy of it;
+where several classes are known, less than a share of the way that lies between known classes:"""
+LEAST_APART, SHARE_APART = 0.64, 0.50
+UNLIKE = 0.99
 """A module more separable than this from every known module of its class is none of it."""
-LOST_RECALL = 0.30
+LOST_RECALL = 0.35
 """What another class may lose of its recall."""
 
 
@@ -132,7 +135,7 @@ def _resembles_another(seen: Comparison) -> Flag | None:
     share = seen.shares.get(seen.class_name, 0.0)
     name, most = _most_taken_for(seen)
     closer = seen.own.separability - seen.other.separability
-    if closer <= CLOSER_BY or most <= share:
+    if closer <= CLOSER_BY or most - share <= TAKEN_BY:
         return None
     return Flag(
         "looks_like_another_class",
@@ -147,7 +150,7 @@ def _copies_another(seen: Comparison) -> Flag | None:
         return None
     limit = INDISTINGUISHABLE
     if seen.apart is not None:
-        limit = max(limit, 0.5 + (seen.apart - 0.5) / 2)
+        limit = max(LEAST_APART, 0.5 + SHARE_APART * (seen.apart - 0.5))
     if seen.other.separability >= limit:
         return None
     return Flag(
@@ -271,7 +274,7 @@ def _validate(
     class_name: str, points: Points, known: Sequence[Known], classes: list[str]
 ) -> Validation | None:
     others = [name for name in classes if name != class_name]
-    if len(others) < 2 and len(classes) < 2:
+    if len(classes) < 2:
         return None
     before, after = dict.fromkeys(classes, 0.0), dict.fromkeys(classes, 0.0)
     for fold in (0, 1):

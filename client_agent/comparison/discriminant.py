@@ -51,5 +51,6 @@ def _shrink(covariance: Floats, count: int) -> Floats:
     numerator = (1 - 2 / size) * square + trace**2
     denominator = (count + 1 - 2 / size) * (square - trace**2 / size)
     amount = 1.0 if denominator <= 0 else min(1.0, numerator / denominator)
-    shrunken: Floats = (1 - amount) * covariance + amount * trace / size * np.eye(size)
+    # Points that are all alike have no covariance; a little of it keeps the matrix invertible.
+    shrunken: Floats = (1 - amount) * covariance + (amount * trace / size + 1e-6) * np.eye(size)
     return shrunken
