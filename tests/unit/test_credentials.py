@@ -53,7 +53,7 @@ class Relay:
     def __init__(self, authority, site, *, down=False):
         self.authority, self.site, self.down = authority, site, down
 
-    def renew(self, tls_request, signing_request):
+    def renew(self, tls_request, signing_request, voucher):
         if self.down:
             raise NetworkError("coordinator memory is not reachable")
         present = load_credential(self.site.home, "tls").leaf
@@ -157,7 +157,7 @@ def test_an_answer_that_does_not_fit_changes_nothing(authority, site, forge):
     before = load_credential(site.home, "tls").leaf
     key = next_key(site.home, "tls").public_key()
     relay = SimpleNamespace(
-        renew=lambda tls, signing: SimpleNamespace(
+        renew=lambda tls, signing, voucher: SimpleNamespace(
             tls_chain=chain_to_pem(forge(authority, key)), signing_chain=b""
         )
     )
