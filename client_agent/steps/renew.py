@@ -1,9 +1,10 @@
 """New certificates for new keys before the old ones expire, by the network or with an invitation.
 
 The keys are made here; the coordinator gets requests that prove their possession, on a connection
-that the present TLS certificate vouches for; the present signing key vouches for the next one. Until
-the new pair is wholly here and checked, the old one stays in use. What the old signing key signed
-stays valid as long as its certificate: at least a third of ten years, since it is renewed that early.
+that the present TLS certificate vouches for; the present signing key vouches for the next one.
+Until the new pair is wholly here and checked, the old one stays in use. What the old signing key
+signed stays valid as long as its certificate: for a third of ten years at least, since it is
+renewed that early.
 """
 
 import datetime as dt
