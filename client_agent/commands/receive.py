@@ -68,8 +68,6 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
 
     def lines() -> None:
         print(f"{len(received.admitted)} modules admitted, {received.revocations} revocations")
-        for text in received.notes:
-            print(text)
         for text in received.warnings:
             print(f"WARNING: {text}")
         for subject, reason in received.refused.items():
