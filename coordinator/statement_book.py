@@ -53,7 +53,7 @@ class StatementBook:
             envelope = self.store.get(SPEC_KEY)
             if envelope is None:
                 raise NotReadyError("the store has no federation spec")
-            payload = dsse.verify(envelope, self._trust, (Role.AUTHORITY,), at=utc_now())
+            payload = dsse.verify(envelope, self._trust, (Role.AUTHORITY,), at=utc_now(), held=True)
             self._spec = (envelope, read_spec(payload)[0])
         return self._spec
 
@@ -127,7 +127,7 @@ class StatementBook:
         envelope = self.store.get(key)
         if envelope is None:
             return None
-        payload = dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now())
+        payload = dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now(), held=True)
         return read_publication(payload, max_module_bytes=self.spec()[1].policy.max_module_bytes)
 
     def check_not_revoked(self, publication: Publication) -> None:
@@ -154,7 +154,7 @@ class StatementBook:
         for key in self.store.list(revocations_prefix(issuer)):
             envelope = self.store.get(key)
             if envelope is not None:
-                payload = dsse.verify(envelope, self._trust, roles, at=utc_now())
+                payload = dsse.verify(envelope, self._trust, roles, at=utc_now(), held=True)
                 found.append(read_revocation(payload))
         return found
 
@@ -163,4 +163,6 @@ class StatementBook:
         envelope = self.store.get(key)
         if envelope is None:
             return None
-        return dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now()).signer.site_id
+        return dsse.verify(
+            envelope, self._trust, (Role.SITE,), at=utc_now(), held=True
+        ).signer.site_id
