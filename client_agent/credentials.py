@@ -6,18 +6,19 @@ takes a key and a certificate that belong together. At every moment there are su
 """
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from client_agent.errors import IdentityError, NotReadyError
+from client_agent.errors import IdentityError, NotReadyError, UsageError
 from client_agent.home import Home
 from ff_protocol.certificates import Credential, Purpose, chain_from_pem, make_key
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.files import read_bounded, storage_error, sync_folder, write_atomically
-from ff_protocol.limits import MAX_CERTIFICATE_BYTES
+from ff_protocol.limits import KIB, MAX_CERTIFICATE_BYTES
 from ff_protocol.names import Role
 from ff_protocol.trust import TrustRoot
 
@@ -43,7 +44,7 @@ def load_credential(home: Home, name: str) -> Credential:
             if credential is not None:
                 return credential
     for path in (home.key(name), home.certificate(name)):
-        if not path.exists():
+        if not path.exists() and not (path == home.key(name) and home.key_uri(name).exists()):
             raise NotReadyError(f"{path} is missing", hint="run: ff-agent join INVITATION")
     raise IdentityError(
         f"the {name} certificate is not for this site's key",
@@ -66,15 +67,38 @@ def load_leaf(home: Home, name: str) -> x509.Certificate:
         ) from error
 
 
+def use_token(home: Home, uri: str) -> None:
+    """Have the signing key be one in a token, in a home that has not joined.
+
+    Raises:
+        UsageError: not such a URI, or there is a signing key already.
+    """
+    from client_agent.token_key import parse_uri
+
+    parse_uri(uri)
+    if home.site_file.exists() or home.key("signing").exists():
+        raise UsageError(
+            f"{home.root} has a signing key already",
+            hint="name a key in a token when the home is made, with --signing-key",
+        )
+    write_atomically(home.key_uri("signing"), uri.encode() + b"\n", mode=0o600)
+
+
 def site_key(home: Home, name: str) -> ec.EllipticCurvePrivateKey:
-    """Make a first key, or take that of an interrupted attempt: an invitation is bound to it."""
-    return _key(home, home.key(name), like=home.key("tls"))
+    """Make a first key, or take that of an interrupted attempt: an invitation is bound to it.
+
+    A key in a token is made there by its owner.
+    """
+    return _token_key(home, name) or _key(home, home.key(name), like=home.key("tls"))
 
 
 def next_key(home: Home, name: str) -> ec.EllipticCurvePrivateKey:
-    """Make the key that is to follow, or take that of an interrupted renewal."""
+    """Make the key that is to follow, or take that of an interrupted renewal.
+
+    A key in a token stays, and gets a new certificate.
+    """
     finish_exchange(home, name)
-    return _key(home, home.key(name + _NEXT), like=home.key(name))
+    return _token_key(home, name) or _key(home, home.key(name + _NEXT), like=home.key(name))
 
 
 def install_next(home: Home, name: str, chain: bytes) -> None:
@@ -132,13 +156,30 @@ def key_files(home: Home) -> list[Path]:
 def _load(home: Home, name: str) -> Credential | None:
     names = (name, name + _NEXT)
     chains = [chain_from_pem(_read(path)) for path in map(home.certificate, names) if path.exists()]
-    for path in map(home.key, names):
-        if path.exists():
-            key = home.passphrase.read_key(path)
-            for chain in chains:
-                if chain[0].public_key() == key.public_key():
-                    return Credential(key, chain)
+    for key in _keys(home, name):
+        for chain in chains:
+            if chain[0].public_key() == key.public_key():
+                return Credential(key, chain)
     return None
+
+
+def _keys(home: Home, name: str) -> Iterator[ec.EllipticCurvePrivateKey]:
+    token = _token_key(home, name)
+    if token is not None:
+        yield token
+        return
+    for path in (home.key(name), home.key(name + _NEXT)):
+        if path.exists():
+            yield home.passphrase.read_key(path)
+
+
+def _token_key(home: Home, name: str) -> ec.EllipticCurvePrivateKey | None:
+    path = home.key_uri(name)
+    if not path.exists():
+        return None
+    from client_agent.token_key import open_token_key
+
+    return open_token_key(read_bounded(path, KIB, "key URI").decode().strip(), home.passphrase)
 
 
 def _key(home: Home, path: Path, *, like: Path) -> ec.EllipticCurvePrivateKey:

@@ -5,7 +5,7 @@ config.yaml             optional: defaults for the commands' options
 policy.yaml             optional: what this site demands of modules that leave and that enter
 federation-ca.pem       the federation's root certificate, the only trust anchor
 spec.dsse               the federation spec, signed by the authority
-keys/                   private keys, 0600, encrypted if wished; made here, never sent
+keys/                   private keys, 0600, encrypted if wished, or a token's URI; never sent
 certificates/           tls.pem, signing.pem; unlearning/ holds unlearning certificates
 training/<class>/       checkpoints of unfinished training
 outbox/<class>/         this site's own modules
@@ -81,6 +81,10 @@ class Home:
     def key(self, name: str) -> Path:
         """Private key `tls` or `signing`."""
         return self.root / "keys" / f"{name}.key"
+
+    def key_uri(self, name: str) -> Path:
+        """Where a private key is that lies in a token: its PKCS#11 URI."""
+        return self.root / "keys" / f"{name}.uri"
 
     def certificate(self, name: str) -> Path:
         """Certificate chain `tls` or `signing`, leaf first."""

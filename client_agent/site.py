@@ -135,18 +135,25 @@ def open_site(home: Home) -> Site:
             f"{home.root} is damaged: {error}",
             hint="restore the home from a backup, or join again in a new one",
         ) from error
-    spec, _ = read_spec_envelope(envelope, trust)
+    spec, _ = read_spec_envelope(envelope, trust, held=True)
     return Site(home, identity, trust, spec)
 
 
-def read_spec_envelope(envelope: bytes, trust: TrustRoot) -> tuple[FederationSpec, str]:
+def read_spec_envelope(
+    envelope: bytes, trust: TrustRoot, *, held: bool = False
+) -> tuple[FederationSpec, str]:
     """Verify the signed federation spec; return it with the federation's name.
+
+    Args:
+        envelope: as received, or as it lies in the home.
+        trust: the federation's root.
+        held: it was accepted when the site joined.
 
     Raises:
         IdentityError: the authority of this federation did not sign it.
     """
     try:
-        payload = dsse.verify(envelope, trust, (Role.AUTHORITY,), at=utc_now())
+        payload = dsse.verify(envelope, trust, (Role.AUTHORITY,), at=utc_now(), held=held)
         return statements.read_spec(payload)
     except FederatedFactoryError as error:
         raise IdentityError(f"the federation spec is not trusted: {error.message}") from error

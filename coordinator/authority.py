@@ -232,5 +232,5 @@ def _already(
 
 def _held_spec(path: Path, trust: TrustRoot, now: dt.datetime) -> FederationSpec:
     envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "spec")
-    payload = dsse.verify(envelope, trust, (Role.AUTHORITY,), at=now)
+    payload = dsse.verify(envelope, trust, (Role.AUTHORITY,), at=now, held=True)
     return statements.read_spec(payload)[0]

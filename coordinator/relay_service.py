@@ -26,6 +26,7 @@ from ff_protocol.errors import MalformedError
 from ff_protocol.heads import HEADS
 from ff_protocol.intoto import predicate_type
 from ff_protocol.names import Role
+from ff_protocol.renewals import check_vouched
 from ff_protocol.statements import PUBLICATION, REVOCATION
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
@@ -140,6 +141,14 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         with self._calls.answering(context, "Renew") as record:
             peer = record.caller(self._peer(context))
             requests = request.tls_request, request.signing_request
+            if request.signing_request:
+                check_vouched(
+                    request.signing_voucher,
+                    request.signing_request,
+                    peer.identity,
+                    self._keyring.trust,
+                    at=utc_now(),
+                )
             issued = renew(
                 self._keyring.issuing, peer.identity, peer.certificate, requests, utc_now()
             )

@@ -100,7 +100,7 @@ def begin(
 
 
 def finish(home: CoordinatorHome, store: Store, now: dt.datetime) -> Rotation:
-    """Trust the new root alone from now on; safe to repeat.
+    """Trust the new root alone from now on.
 
     Sites that have not received since `begin` take both steps at their next receive.
 

@@ -39,7 +39,6 @@ class StatementBook:
 
     def __init__(self, store: Store, trust: TrustRoot) -> None:
         self.store = store
-        self._store = store
         self._trust = trust
         self._hashes: dict[str, str] = {}
         self._spec: tuple[bytes, FederationSpec] | None = None
@@ -51,10 +50,10 @@ class StatementBook:
             NotReadyError: the store has none.
         """
         if self._spec is None:
-            envelope = self._store.get(SPEC_KEY)
+            envelope = self.store.get(SPEC_KEY)
             if envelope is None:
                 raise NotReadyError("the store has no federation spec")
-            payload = dsse.verify(envelope, self._trust, (Role.AUTHORITY,), at=utc_now())
+            payload = dsse.verify(envelope, self._trust, (Role.AUTHORITY,), at=utc_now(), held=True)
             self._spec = (envelope, read_spec(payload)[0])
         return self._spec
 
@@ -76,7 +75,7 @@ class StatementBook:
         publisher = self._publisher(key)
         if publisher is None:
             needed = rules.needed_chunks(publication)
-            if publish_complete(self._store, publication.module, envelope, needed):
+            if publish_complete(self.store, publication.module, envelope, needed):
                 return False
             publisher = self._publisher(key)
         if publisher != publication.site_id:
@@ -99,7 +98,7 @@ class StatementBook:
             module: self._publisher(publication_key(module)) for module in revocation.modules
         }
         rules.check_right(revocation, publishers)
-        if self._store.put_if_absent(revocation_key(revocation), envelope):
+        if self.store.put_if_absent(revocation_key(revocation), envelope):
             return False
         # Another replica was faster: either with this very statement, or with a fork.
         return rules.already_revoked(revocation, self.revocations(revocation.issuer))
@@ -107,10 +106,10 @@ class StatementBook:
     def unknown_to(self, known: set[str]) -> Iterator[bytes]:
         """Yield the envelopes whose hash is not in `known`: revocations first, each in order."""
         for prefix in (REVOCATIONS, PUBLICATIONS):
-            for key in self._store.list(prefix):
+            for key in self.store.list(prefix):
                 if self._hashes.get(key) in known:
                     continue
-                envelope = self._store.get(key)
+                envelope = self.store.get(key)
                 if envelope is None:
                     continue
                 label = sha256_hex(envelope)
@@ -125,10 +124,10 @@ class StatementBook:
         Raises:
             MalformedError, UntrustedError: it does not hold.
         """
-        envelope = self._store.get(key)
+        envelope = self.store.get(key)
         if envelope is None:
             return None
-        payload = dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now())
+        payload = dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now(), held=True)
         return read_publication(payload, max_module_bytes=self.spec()[1].policy.max_module_bytes)
 
     def check_not_revoked(self, publication: Publication) -> None:
@@ -152,16 +151,18 @@ class StatementBook:
         """Return an issuer's revocations, verified, in the order of their numbers."""
         roles = (Role.SITE, Role.AUTHORITY)
         found = []
-        for key in self._store.list(revocations_prefix(issuer)):
-            envelope = self._store.get(key)
+        for key in self.store.list(revocations_prefix(issuer)):
+            envelope = self.store.get(key)
             if envelope is not None:
-                payload = dsse.verify(envelope, self._trust, roles, at=utc_now())
+                payload = dsse.verify(envelope, self._trust, roles, at=utc_now(), held=True)
                 found.append(read_revocation(payload))
         return found
 
     def _publisher(self, key: str) -> str | None:
         """Return who published under `key`, None if nobody has."""
-        envelope = self._store.get(key)
+        envelope = self.store.get(key)
         if envelope is None:
             return None
-        return dsse.verify(envelope, self._trust, (Role.SITE,), at=utc_now()).signer.site_id
+        return dsse.verify(
+            envelope, self._trust, (Role.SITE,), at=utc_now(), held=True
+        ).signer.site_id

@@ -28,6 +28,11 @@ from client_agent.commands.common import Call, needed, plain, site_command
     metavar="HOST:PORT",
     help="Dial this address; the certificate must still carry the invitation's name.",
 )
+@click.option(
+    "--signing-key",
+    metavar="URI",
+    help="Sign with a key in a token: pkcs11:token=T;object=LABEL?module-path=LIBRARY.so.",
+)
 @click.option("--proxy", metavar="URL", help="Pass this HTTP proxy: http://HOST:PORT.")
 def command(
     call: Call,
@@ -36,6 +41,7 @@ def command(
     site_id: str | None,
     approval_file: Path | None,
     connect_to: str | None,
+    signing_key: str | None,
     proxy: str | None,
 ) -> None:
     """Join a federation with an invitation file, or by carrying two files where no network leads.
@@ -46,12 +52,15 @@ def command(
     NAME, the operator's `ff-coordinator approve FILE`, then --certificate FILE. --connect and
     --proxy are kept in site.yaml; proxy variables of the environment are never followed.
     """
+    from client_agent.credentials import use_token
     from client_agent.errors import UsageError
     from client_agent.steps.join import join
     from client_agent.steps.join_offline import join_approved, write_request
 
     if sum(item is not None for item in (invitation, request_file, approval_file)) != 1:
         raise UsageError("give INVITATION, or --request, or --certificate")
+    if signing_key is not None:
+        use_token(call.home, signing_key)
     if request_file is not None:
         if site_id is None:
             raise UsageError("--site is missing", hint="the name that the operator gave this site")

@@ -8,7 +8,7 @@ from ff_protocol.command_line import new_passphrase_options
 
 @site_command("passphrase")
 @new_passphrase_options
-def command(call: Call, action: str, new_passphrase_file: Path | None) -> None:
+def command(call: Call, action: str | None, new_passphrase_file: Path | None) -> None:
     """Encrypt this site's private keys, change their passphrase, or take it away.
 
     The present passphrase comes from --passphrase-file, FF_PASSPHRASE or the terminal, the new one
@@ -16,8 +16,11 @@ def command(call: Call, action: str, new_passphrase_file: Path | None) -> None:
     recovered: the site then needs a new invitation (ff-agent renew --invitation).
     """
     from client_agent.credentials import key_files
+    from client_agent.errors import UsageError
     from ff_protocol.passphrase import act
 
+    if action is None:
+        raise UsageError("give --set, --change or --remove")
     site = call.site()
     with site.exclusive():
         number = act(action, key_files(site.home), site.home.passphrase, new_passphrase_file)

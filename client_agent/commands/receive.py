@@ -73,8 +73,6 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
         print(f"{len(received.admitted)} modules admitted, {received.revocations} revocations")
         if received.waiting:
             print(f"{len(received.waiting)} modules wait for a decision: ff-agent admit")
-        for text in received.notes:
-            print(text)
         for text in received.warnings:
             say(f"WARNING: {text}", indent=9)
         for subject, reason in received.refused.items():

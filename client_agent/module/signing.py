@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
@@ -18,7 +19,7 @@ from client_agent.credentials import load_credential
 from client_agent.errors import RefusedError
 from client_agent.home import Home
 from ff_protocol import canonical
-from ff_protocol.certificates import Purpose, chain_to_pem, key_to_pem
+from ff_protocol.certificates import Credential, Purpose, chain_to_pem, key_to_pem
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.files import read_bounded
@@ -44,19 +45,38 @@ def sign_module(folder: Path, home: Home) -> None:
 
     credential = load_credential(home, "signing")
     signature = folder / SIGNATURE_FILE
+    hashed = hashing.Config().set_ignored_paths(paths=[signature], ignore_git_paths=True)
+    config = signing.Config().set_hashing_config(hashed)
     with contextlib.ExitStack() as stack:
         # The library wants files: these exist in memory alone, so that a key which lies encrypted
         # on the disk is never there in the clear.
-        key = stack.enter_context(_memory_file(key_to_pem(credential.key)))
         leaf, *others = (
             stack.enter_context(_memory_file(chain_to_pem((certificate,))))
             for certificate in credential.chain
         )
-        signing.Config().use_certificate_signer(
-            private_key=key, signing_certificate=leaf, certificate_chain=others
-        ).set_hashing_config(
-            hashing.Config().set_ignored_paths(paths=[signature], ignore_git_paths=True)
-        ).sign(folder, signature)
+        if home.key_uri("signing").exists():
+            config._signer = _token_signer(credential)
+        else:
+            key = stack.enter_context(_memory_file(key_to_pem(credential.key)))
+            config.use_certificate_signer(
+                private_key=key, signing_certificate=leaf, certificate_chain=others
+            )
+        config.sign(folder, signature)
+
+
+def _token_signer(credential: Credential) -> Any:
+    """Make the library's certificate signer for a key that has no bytes to hand over.
+
+    Its own PKCS#11 signer needs PyKCS11, which is GPL. This rests on three private attributes of
+    model-signing 1.1 (packaging/constraints.txt pins it; tests/unit/test_token_key.py notices).
+    """
+    from model_signing._signing.sign_certificate import Signer
+
+    signer = Signer.__new__(Signer)
+    signer._private_key = credential.key
+    signer._signing_certificate = credential.leaf
+    signer._trust_chain = list(credential.chain[1:])
+    return signer
 
 
 @contextlib.contextmanager

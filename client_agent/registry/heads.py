@@ -20,7 +20,7 @@ def load_heads(site: Site) -> dict[str, Heads]:
     found = {}
     for path in sorted(folder.glob("*.dsse")) if folder.is_dir() else ():
         envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "heads")
-        payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now())
+        payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now(), held=True)
         heads = read_heads(payload, at=None)
         found[heads.site_id] = heads
     return found

@@ -34,7 +34,9 @@ def load_members(site: Site, at: dt.datetime) -> MemberList | None:
     if not site.home.members.exists():
         return None
     envelope = read_bounded(site.home.members, MAX_ENVELOPE_BYTES, "member list")
-    return read_members(dsse.verify(envelope, site.trust, (Role.AUTHORITY,), at=at), at=None)
+    return read_members(
+        dsse.verify(envelope, site.trust, (Role.AUTHORITY,), at=at, held=True), at=None
+    )
 
 
 def take_members(

@@ -116,5 +116,7 @@ def _load(folder: Path, trust: TrustRoot) -> tuple[Revocation, ...]:
     entries = []
     for path in sorted(folder.glob("*.dsse")):
         envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "revocation")
-        entries.append(read_revocation(dsse.verify(envelope, trust, ISSUERS, at=utc_now())))
+        entries.append(
+            read_revocation(dsse.verify(envelope, trust, ISSUERS, at=utc_now(), held=True))
+        )
     return tuple(sorted(entries, key=lambda item: (item.issuer, item.sequence)))

@@ -28,7 +28,7 @@ def published_modules(site: Site, *, of_site: str | None = None) -> tuple[Public
     publications = []
     for path in sorted(folder.glob("*.dsse")) if folder.is_dir() else ():
         envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "publication")
-        payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now())
+        payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now(), held=True)
         publication = read_publication(payload, max_module_bytes=site.spec.policy.max_module_bytes)
         if of_site in (None, publication.site_id):
             publications.append(publication)

@@ -119,20 +119,27 @@ class RelayClient:
         )
         return Enrolled(answer.tls_chain, answer.signing_chain, answer.spec_envelope)
 
-    def renew(self, tls_request: bytes, signing_request: bytes) -> Renewal:
+    def renew(
+        self, tls_request: bytes, signing_request: bytes, signing_voucher: bytes = b""
+    ) -> Renewal:
         """Ask for the next certificates of this site; an empty request asks for none.
 
         Args:
             tls_request: PKCS#10 request for a new key, PEM.
             signing_request: PKCS#10 request for another new key, PEM.
+            signing_voucher: the present signing key's statement about it.
 
         Raises:
             IdentityError, RefusedError: the coordinator refuses.
             NetworkError: the answer was lost: repeat; or the coordinator is of an older version.
         """
-        request = relay_pb2.RenewRequest(tls_request=tls_request, signing_request=signing_request)
+        request = relay_pb2.RenewRequest(
+            tls_request=tls_request,
+            signing_request=signing_request,
+            signing_voucher=signing_voucher,
+        )
         answer = self._repeat(self._relay.Renew, request)
-        self.bytes_sent += len(tls_request) + len(signing_request)
+        self.bytes_sent += len(tls_request) + len(signing_request) + len(signing_voucher)
         self.bytes_received += len(answer.tls_chain) + len(answer.signing_chain)
         return Renewal(answer.tls_chain, answer.signing_chain)
 

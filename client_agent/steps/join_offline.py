@@ -85,7 +85,7 @@ def join_approved(
     trust = approval.trust_root()
     chains = {"tls": approval.tls.encode(), "signing": approval.signing.encode()}
     for name, pem in chains.items():
-        if not home.key(name).exists():
+        if not home.key(name).exists() and not home.key_uri(name).exists():
             raise UsageError(
                 f"{home.root} has no key yet",
                 hint="first: ff-agent join --request FILE --site SITE, in this very home",

@@ -1,9 +1,10 @@
 """New certificates for new keys before the old ones expire, by the network or with an invitation.
 
 The keys are made here; the coordinator gets requests that prove their possession, on a connection
-that the present TLS certificate vouches for. Until the new pair is wholly here and checked, the old
-one stays in use. What the old signing key signed stays valid as long as its certificate: at least a
-third of ten years, since it is renewed that early.
+that the present TLS certificate vouches for; the present signing key vouches for the next one.
+Until the new pair is wholly here and checked, the old one stays in use. What the old signing key
+signed stays valid as long as its certificate: for a third of ten years at least, since it is
+renewed that early.
 """
 
 import datetime as dt
@@ -29,6 +30,8 @@ from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.files import read_bounded
 from ff_protocol.invitation import Invitation, parse_invitation
 from ff_protocol.limits import MAX_INVITATION_BYTES
+from ff_protocol.names import Identity, Role
+from ff_protocol.renewals import vouch
 
 if TYPE_CHECKING:
     from client_agent.relay.client import RelayClient
@@ -145,7 +148,10 @@ def _due(site: Site) -> tuple[str, ...]:
 
 def _exchange(site: Site, relay: "RelayClient", names: tuple[str, ...]) -> None:
     requests = _requests(site, names)
-    answer = relay.renew(requests.get("tls", b""), requests.get("signing", b""))
+    tls, signing = requests.get("tls", b""), requests.get("signing", b"")
+    identity = Identity(site.trust.federation_id, Role.SITE, site.site_id)
+    voucher = vouch(signing, identity, site.credential("signing")) if signing else b""
+    answer = relay.renew(tls, signing, voucher)
     _install(site, names, {"tls": answer.tls_chain, "signing": answer.signing_chain})
 
 

@@ -156,7 +156,7 @@ def use_here(
         envelope: its signed publication.
         revoked: the revocations on file.
     """
-    payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now())
+    payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now(), held=True)
     limit = site.spec.policy.max_module_bytes
     superseded = read_publication(payload, max_module_bytes=limit).supersedes
     if not all(revoked.covering(old, site.site_id) for old in superseded):

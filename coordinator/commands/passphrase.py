@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 @home_command("passphrase")
 @new_passphrase_options
 def command(
-    home: "CoordinatorHome", console: Console, action: str, new_passphrase_file: Path | None
+    home: "CoordinatorHome",
+    console: Console,
+    action: str | None,
+    new_passphrase_file: Path | None,
 ) -> None:
     """Encrypt the private keys in this home, change their passphrase, or take it away.
 
@@ -21,8 +24,11 @@ def command(
     from --new-passphrase-file, FF_NEW_PASSPHRASE or the terminal. `serve` needs it whenever it
     starts: a service manager hands it over as a file.
     """
+    from coordinator.errors import UsageError
     from ff_protocol.passphrase import act
 
+    if action is None:
+        raise UsageError("give --set, --change or --remove")
     home.settings()
     number = act(action, sorted(home.root.glob("*/*.key")), home.passphrase, new_passphrase_file)
     state = "unencrypted" if action == "remove" else "encrypted"

@@ -57,7 +57,7 @@ def command(
         },
         (
             f"Root fingerprint (SHA-256): {done.fingerprints[-1]}",
-            "Only this root holds now."
+            "Only this root holds now. Destroy the old one's key."
             if done.finished
             else "Both roots hold. Once every site has received: rotate-root --finish",
         ),

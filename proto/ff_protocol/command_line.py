@@ -68,9 +68,7 @@ def new_passphrase_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--remove", "action", flag_value="remove", help="Leave the keys unencrypted."),
         click.option("--change", "action", flag_value="change", help="Encrypt them anew."),
-        click.option(
-            "--set", "action", flag_value="set", required=True, help="Encrypt the private keys."
-        ),
+        click.option("--set", "action", flag_value="set", help="Encrypt the private keys."),
     ):
         function = option(function)
     return function

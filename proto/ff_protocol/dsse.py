@@ -73,6 +73,7 @@ def verify(
     *,
     at: dt.datetime,
     max_bytes: int = MAX_ENVELOPE_BYTES,
+    held: bool = False,
 ) -> VerifiedPayload:
     """Check an envelope from an untrusted party and return what it says.
 
@@ -82,6 +83,8 @@ def verify(
         roles: the kinds of party that may sign this kind of statement.
         at: time at which the certificates must be valid.
         max_bytes: larger envelopes are refused before parsing.
+        held: the envelope was accepted before and is read again: its signer's certificate may have
+            ended since, for what was said in time stays said.
 
     Raises:
         MalformedError: not an envelope with exactly one signature.
@@ -101,7 +104,8 @@ def verify(
         )
     except InvalidSignature as error:
         raise UntrustedError("the statement's signature does not hold") from error
-    signer = _trusted_signer(trust, chain, roles, at)
+    moment = min(at, chain[0].not_valid_after_utc) if held else at
+    signer = _trusted_signer(trust, chain, roles, moment)
     value = canonical.loads(payload, max_bytes=max_bytes, what="statement")
     return VerifiedPayload(value, canonical.sha256_hex(payload), signer)
 

@@ -34,6 +34,7 @@ from ff_protocol.certificates import (
 )
 from ff_protocol.clock import utc_now
 from ff_protocol.names import Identity, Role
+from ff_protocol.renewals import vouch
 from ff_protocol.trust import leaf_identity
 from tests.agents import agent_json
 from tests.federation import Member, ff_coordinator, make_federation, make_module
@@ -130,6 +131,26 @@ def test_a_renewal_is_for_new_keys_of_the_caller_only(federation, site):
         request = make_request(make_key(), other.name)
         (leaf, *_) = chain_from_pem(relay.renew(request, b"").tls_chain)
     assert leaf_identity(leaf, Purpose.TLS_CLIENT).site_id == site.site_id
+
+
+def test_a_stolen_tls_key_is_not_worth_a_signing_key(federation, site):
+    """The thief has a member's TLS key and the keys of a site of its own."""
+    thief = federation.site("hospital-thief")
+    victim = Identity(site.trust.federation_id, Role.SITE, site.site_id)
+    request = make_request(make_key(), site.site_id)
+    other = make_request(make_key(), site.site_id)
+    vouchers = {
+        "not a DSSE|JSON": b"",
+        "cannot vouch": vouch(request, victim, thief.signing),
+        "not for signing": vouch(request, victim, site.credential("tls")),
+        "another certificate request": vouch(other, victim, site.credential("signing")),
+    }
+    with open_relay(site) as relay:
+        for words, voucher in vouchers.items():
+            with pytest.raises((IdentityError, RefusedError), match=words):
+                relay.renew(b"", request, voucher)
+        honest = vouch(request, victim, site.credential("signing"))
+        assert relay.renew(b"", request, honest).signing_chain
 
 
 def test_a_running_server_renews_its_certificate_without_dropping_a_call(federation, site):

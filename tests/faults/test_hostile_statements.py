@@ -12,6 +12,7 @@ from client_agent.registry.members import load_members
 from client_agent.registry.modules import own_modules, place
 from client_agent.registry.revocations import load_revocations
 from client_agent.site import Site, open_site
+from client_agent.steps.bundle import export_bundle, import_bundle
 from client_agent.steps.fit import fit
 from client_agent.steps.heads import StaleHeadsError, WithheldError, check_view, sign_heads
 from client_agent.steps.receive import receive
@@ -450,3 +451,13 @@ def test_a_change_of_root_is_followed_forwards_only(sites, relay, authority):
     assert check_view(again) is None
     # The module that was in use, signed under the first root, holds under the second.
     assert inspect(again, digest_of(sites[THREE])).problem is None
+
+
+def test_the_authoritys_word_travels_on_a_disk_too(sites, relay, authority, tmp_path):
+    relay.authority = [member_list(authority, 1, modules=())]
+    receive(sites[ONE])
+    bundle = tmp_path / "everything.tar"
+    export_bundle(sites[ONE], bundle, everything=True)
+    imported = import_bundle(sites[TWO], bundle)
+    assert "hospital-3 has been expelled from the federation" in imported.notes
+    assert digest_of(sites[THREE]) in imported.refused

@@ -11,10 +11,15 @@ from client_agent.credentials import install_next, load_credential, next_key
 from client_agent.errors import IdentityError, NetworkError, NotReadyError
 from client_agent.home import Home
 from client_agent.module.signing import sign_module
+from client_agent.registry.heads import load_heads
+from client_agent.registry.revocations import load_revocations
+from client_agent.site import open_site
 from client_agent.steps import renew as step
+from client_agent.steps.heads import sign_heads
 from client_agent.steps.renew import renew_if_due, validity
+from client_agent.steps.revoke import sign_revocation
 from coordinator.enrolment import renew as issue
-from ff_protocol import key_encryption
+from ff_protocol import dsse, key_encryption
 from ff_protocol.certificates import (
     Purpose,
     certify_issuing,
@@ -25,6 +30,7 @@ from ff_protocol.certificates import (
     make_root,
 )
 from ff_protocol.clock import utc_now
+from ff_protocol.errors import UntrustedError
 from ff_protocol.names import Identity, Role
 from ff_protocol.passphrase import Passphrase, act
 from ff_protocol.trust import TrustRoot
@@ -53,7 +59,7 @@ class Relay:
     def __init__(self, authority, site, *, down=False):
         self.authority, self.site, self.down = authority, site, down
 
-    def renew(self, tls_request, signing_request):
+    def renew(self, tls_request, signing_request, voucher):
         if self.down:
             raise NetworkError("coordinator memory is not reachable")
         present = load_credential(self.site.home, "tls").leaf
@@ -157,7 +163,7 @@ def test_an_answer_that_does_not_fit_changes_nothing(authority, site, forge):
     before = load_credential(site.home, "tls").leaf
     key = next_key(site.home, "tls").public_key()
     relay = SimpleNamespace(
-        renew=lambda tls, signing: SimpleNamespace(
+        renew=lambda tls, signing, voucher: SimpleNamespace(
             tls_chain=chain_to_pem(forge(authority, key)), signing_chain=b""
         )
     )
@@ -238,3 +244,26 @@ def test_status_needs_no_key_and_says_what_is_due(authority, site):
     old_certificate(authority, site, 380)
     held = step.validity(site, utc_now())
     assert (held["tls"].days, held["tls"].due, held["signing"].due) == (16, True, False)
+
+
+def test_what_was_accepted_in_time_stays_accepted_after_its_signers_end(
+    authority, site, monkeypatch
+):
+    """Eleven years later: the home opens, and its revocations are still in force."""
+    sign_revocation(site, ("d" * 64,), reason="")
+    sign_heads(site)
+    later = utc_now() + dt.timedelta(days=11 * 366)
+    assert site.credential("signing").leaf.not_valid_after_utc < later
+    for name in ("site", "registry.revocations", "registry.heads", "registry.statements"):
+        monkeypatch.setattr(f"client_agent.{name}.utc_now", lambda: later)
+    again = open_site(site.home)
+    assert load_revocations(again.home, again.trust).covering("d" * 64, "hospital-1")
+    assert set(load_heads(again)) == {"hospital-1"}
+    # What comes in anew is judged by the present, and what begins later is not valid yet.
+    (path,) = site.home.revocations.glob("*.dsse")
+    envelope = path.read_bytes()
+    with pytest.raises(UntrustedError, match="expired"):
+        dsse.verify(envelope, again.trust, (Role.SITE,), at=later)
+    before = utc_now() - dt.timedelta(days=2)
+    with pytest.raises(UntrustedError, match="not valid before"):
+        dsse.verify(envelope, again.trust, (Role.SITE,), at=before, held=True)

@@ -87,12 +87,14 @@ class News(_message.Message):
     def __init__(self, head: _Optional[bytes] = ...) -> None: ...
 
 class RenewRequest(_message.Message):
-    __slots__ = ("tls_request", "signing_request")
+    __slots__ = ("tls_request", "signing_request", "signing_voucher")
     TLS_REQUEST_FIELD_NUMBER: _ClassVar[int]
     SIGNING_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_VOUCHER_FIELD_NUMBER: _ClassVar[int]
     tls_request: bytes
     signing_request: bytes
-    def __init__(self, tls_request: _Optional[bytes] = ..., signing_request: _Optional[bytes] = ...) -> None: ...
+    signing_voucher: bytes
+    def __init__(self, tls_request: _Optional[bytes] = ..., signing_request: _Optional[bytes] = ..., signing_voucher: _Optional[bytes] = ...) -> None: ...
 
 class RenewResponse(_message.Message):
     __slots__ = ("tls_chain", "signing_chain")

@@ -133,7 +133,8 @@ class RelayServicer:
 
     def Renew(self, request, context):
         """New certificates for the caller, for new keys, before those that it has expire. The caller's
-        present TLS certificate vouches for it, each request for the possession of its key.
+        present TLS certificate vouches for it, its signing key for a request for signing, and each
+        request for the possession of its key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
