@@ -109,12 +109,14 @@ def _tag_of() -> dict[str, Any]:
 
 def _raw(dataset: Any, tag: Any) -> Any:
     """Return an element that is still as it was read, with its bytes; None for any other."""
+    from pydicom.dataelem import RawDataElement
+
     try:
-        element: Any = dataset.get_item(tag)
+        element = dataset.get_item(tag)
     except KeyError:
         return None
-    # A named tuple where pydicom has converted nothing yet.
-    return element if isinstance(element, tuple) and isinstance(element.value, bytes) else None
+    unread = isinstance(element, RawDataElement) and isinstance(element.value, bytes)
+    return element if unread else None
 
 
 def accession_key(number: str) -> str:
