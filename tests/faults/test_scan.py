@@ -10,8 +10,10 @@ from pydicom.dataset import Dataset
 from client_agent.errors import DataError, UsageError
 from client_agent.sources.options import SourceOptions
 from client_agent.steps.scan import ScanOptions, scan
+from client_agent.steps.train import TrainOptions, train
 from tests.agents import agent, agent_json
 from tests.dicom_files import PIXELS, make_dataset, write, write_bad
+from tests.homes import make_authority
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +58,6 @@ def test_without_a_home_folders_are_classes_and_everything_odd_is_shown(tmp_path
     again = agent(tmp_path / "none", "scan", "--data", data)
     assert again.code == 0, again.err
     assert "text is burned into the pixels" in again.out
-    assert "known already" not in again.out  # these files are too young to be trusted
     assert "SECRET" not in again.out + json.dumps(done)
     assert not (tmp_path / "none").exists()
 
@@ -104,3 +105,16 @@ def test_a_server_without_encryption_is_refused_by_the_command(tmp_path: Path) -
     assert done.code == 2
     assert "without encryption" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_site_cannot_train_through_a_window_of_its_own(tmp_path: Path) -> None:
+    site = make_authority(preparation={"window": "lung"}).join(tmp_path / "home", "hospital-1")
+    options = TrainOptions(tmp_path / "data", source=SourceOptions(window="bone"))
+    with pytest.raises(UsageError, match="contradicts the federation's window lung"):
+        train(site, options)
+    own = scan(
+        ScanOptions(write(make_dataset(PIXELS), tmp_path / "data" / "1").parent,
+                    source=SourceOptions(window="lung")),
+        spec=site.spec, index=tmp_path / "i",
+    )  # fmt: skip
+    assert own.warnings == ()
