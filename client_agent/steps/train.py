@@ -1,6 +1,5 @@
 """Train one generator per class that this site holds, and put each as a module in the outbox."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,8 +127,9 @@ def _read(site: Site, options: TrainOptions, progress: Progress) -> "LabelledIma
             index=HeaderIndex(site.home.scan_index),
             on_progress=lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
         )
-    for reason, count in Counter(item.reason for item in data.skipped).most_common(5):
-        progress.note(f"{count} images left out: {reason}")
+    if data.skipped:
+        names = ", ".join(item.identifier for item in data.skipped[:5])
+        progress.note(f"{len(data.skipped)} images left out: {names} ({data.skipped[0].reason})")
     return data
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -85,7 +86,8 @@ def test_a_home_compares_with_the_federation_and_keeps_the_index(authority, tmp_
     [
         ("nowhere", {}, DataError, "no such file"),
         ("empty", {}, DataError, "no images"),
-        ("x.npz", {}, UsageError, "needs no scan"),
+        ("x.npz", {}, DataError, "damaged .npz"),
+        ("x.npz", {"label_tag": "Modality"}, UsageError, "not with a file"),
         ("empty", {"window": "lungs"}, UsageError, "lungs"),
         ("empty", {"frame": "0"}, UsageError, "'0'"),
         ("empty", {"label_tag": "PatientName"}, UsageError, "names a person"),
@@ -118,3 +120,18 @@ def test_a_site_cannot_train_through_a_window_of_its_own(tmp_path: Path) -> None
         spec=site.spec, index=tmp_path / "i",
     )  # fmt: skip
     assert own.warnings == ()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_npz_file_is_counted_by_split(tmp_path: Path, digits: Path, named: bool) -> None:
+    with np.load(digits) as file:
+        arrays = {key: file[key] for key in file.files if named or key != "class_names"}
+    np.savez(tmp_path / "a.npz", **arrays, test_groups=np.arange(60) // 2)
+    looked = scan(ScanOptions(tmp_path / "a.npz"), spec=make_authority().spec, index=tmp_path / "i")
+    rows = {(row.class_name, row.modality): row for row in looked.overview.rows}
+    zeros = int((arrays["train_labels"] == 0).sum())
+    assert rows["zero", "npz train"].images == rows["zero", "npz train"].unknown_patients == zeros
+    assert rows["zero", "npz test"].unknown_patients == 0
+    assert rows["zero", "npz test"].sizes == (("8 x 8", rows["zero", "npz test"].files),)
+    # The federation here knows two of the three digits.
+    assert list(looked.overview.unmapped) == ["two" if named else "2"]
