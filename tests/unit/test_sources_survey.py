@@ -157,11 +157,15 @@ def test_the_second_time_nothing_unchanged_is_opened(
 def test_images_are_the_same_with_an_index(tmp_path: Path) -> None:
     root, index = tmp_path / "glioma", HeaderIndex(tmp_path / "i.sqlite")
     tree(root, 3)
-    (root / "README").write_text("x")
     options = {"classes": ("glioma", "x"), "image_size": 8, "channels": 1}
     plain = load_images(root, **options)
-    for _ in range(2):
-        known = load_images(root, index=index, **options)
+    for times in (2, 1):
+        seen: list[tuple[int, int]] = []
+        known = load_images(
+            root, index=index, on_progress=lambda *at, seen=seen: seen.append(at), **options
+        )
+        # Headers and then pixels; the second time pixels alone.
+        assert seen.count((3, 3)) == times
         assert known.identifiers == plain.identifiers
         assert np.array_equal(known.images, plain.images)
     assert survey(root, index=index).known == 3
