@@ -15,7 +15,7 @@ from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
 ALWAYS = ("startup", "training", "sampling", "round_trip", "relay")
-NAMES = (*ALWAYS, "prediction", "unlearning")
+NAMES = (*ALWAYS, "prediction", "scan", "unlearning")
 TITLES = {
     "startup": "start-up",
     "training": "training a generator (preset tiny, all cores)",
@@ -23,6 +23,7 @@ TITLES = {
     "round_trip": "whole federation: bytes, memory, accuracy",
     "relay": "the relay: throughput in proportion, CPU, many sites, Flower",
     "prediction": "probabilities and the out-of-distribution flag on real images",
+    "scan": "scanning DICOM files without their pixels",
     "unlearning": "revoking against redoing the federation, and attacks before and after",
 }
 

@@ -1,10 +1,11 @@
 """`ff-agent withdraw`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from client_agent.commands.common import Call, plain, site_command
+from client_agent.commands.common import LOCATION, Call, plain, site_command
 
 
 @site_command("withdraw")
@@ -17,7 +18,7 @@ from client_agent.commands.common import Call, plain, site_command
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=LOCATION,
     help="Where this site's images lie [default: where they were trained from].",
 )
 @click.option("--reason", default="", help="Goes into the signed statement; no patient data.")
@@ -26,7 +27,7 @@ from client_agent.commands.common import Call, plain, site_command
 def command(
     call: Call,
     listed: Path,
-    data: Path | None,
+    data: Any,
     reason: str,
     dry_run: bool,
     skip_unknown: bool,

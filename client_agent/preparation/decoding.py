@@ -4,6 +4,9 @@ pydicom 3 refuses 12-bit JPEG Extended without a GPL plugin; GDCM decodes it, so
 to GDCM's file reader.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -62,10 +65,11 @@ def _with_gdcm(dataset: Any, frame: int) -> np.ndarray:
         _pixels_only(dataset).save_as(path)
         reader = gdcm.ImageReader()
         reader.SetFileName(str(path))
-        if not reader.Read():
-            raise DataError("cannot decode JPEG Extended: damaged")
-        image = reader.GetImage()
-        buffer = image.GetBuffer().encode("utf-8", errors="surrogateescape")
+        with _quiet_standard_error():
+            if not reader.Read():
+                raise DataError("cannot decode JPEG Extended: damaged")
+            image = reader.GetImage()
+            buffer = image.GetBuffer().encode("utf-8", errors="surrogateescape")
     kind = "i" if int(dataset.PixelRepresentation) else "u"
     values = np.frombuffer(buffer, dtype=f"<{kind}{int(dataset.BitsAllocated) // 8}")
     shape = (-1, int(dataset.Rows), int(dataset.Columns))
@@ -73,6 +77,24 @@ def _with_gdcm(dataset: Any, frame: int) -> np.ndarray:
         return values.reshape(shape)[frame]
     except (ValueError, IndexError) as error:
         raise DataError("cannot decode JPEG Extended: fewer pixels than declared") from error
+
+
+@contextlib.contextmanager
+def _quiet_standard_error() -> Iterator[None]:
+    """Silence what GDCM's library prints of each 12-bit file on trying its 8-bit decoder first."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed already: nothing to silence
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _pixels_only(dataset: Any) -> Any:

@@ -29,6 +29,7 @@ MAX_INFLATED_BYTES = 1 << 30
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _CHUNK = 1 << 20
+_META_BYTES = 4096
 
 
 def read_dicom(source: Path | BinaryIO, rendering: Rendering | None = None) -> tuple[RawImage, ...]:
@@ -96,6 +97,8 @@ def refuse_deflate_bomb(stream: BinaryIO) -> None:
     """
     from pydicom.filereader import read_dataset, read_preamble
 
+    if _plainly_not_deflated(stream):
+        return
     read_preamble(stream, False)
     start, syntax = stream.tell(), ""
     for implicit in (False, True):  # some writers forget that this group is always explicit
@@ -115,6 +118,21 @@ def refuse_deflate_bomb(stream: BinaryIO) -> None:
                 if total > MAX_INFLATED_BYTES:
                     raise DataError("deflated, and larger than any image when inflated")
     stream.seek(0)
+
+
+def _plainly_not_deflated(stream: BinaryIO) -> bool:
+    """Say whether the file meta information, wholly within the first bytes, names another syntax.
+
+    It ends where its group length says, and what follows is of another group, or a parser would
+    read on there.
+    """
+    start = stream.read(_META_BYTES)
+    stream.seek(0)
+    if start[128:140] != b"DICM\x02\0\0\0UL\x04\0":
+        return False
+    end = 144 + int.from_bytes(start[140:144], "little")
+    after = start[end : end + 2]
+    return len(after) == 2 and after != b"\x02\0" and _DEFLATED.encode() not in start[:end]
 
 
 def _open(source: Path | BinaryIO, only: list[str] | None = None) -> Any:

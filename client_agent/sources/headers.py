@@ -3,6 +3,7 @@
 Identified by content, not by suffix. Truncation is told by the lengths that the file declares.
 """
 
+import functools
 import hashlib
 import struct
 import warnings
@@ -95,9 +96,27 @@ class Header:
 
 def header_tags() -> list[int]:
     """Return the tags that `summarise` looks at."""
-    from pydicom.datadict import tag_for_keyword
+    return list(_tag_of().values())
 
-    return [int(tag_for_keyword(name) or 0) for name in _TAGS]
+
+@functools.cache
+def _tag_of() -> dict[str, Any]:
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
+
+    return {name: Tag(tag_for_keyword(name) or 0) for name in _TAGS}
+
+
+def _raw(dataset: Any, tag: Any) -> Any:
+    """Return an element that is still as it was read, with its bytes; None for any other."""
+    from pydicom.dataelem import RawDataElement
+
+    try:
+        element = dataset.get_item(tag)
+    except KeyError:
+        return None
+    unread = isinstance(element, RawDataElement) and isinstance(element.value, bytes)
+    return element if unread else None
 
 
 def accession_key(number: str) -> str:
@@ -179,11 +198,20 @@ def summarise(dataset: Any, syntax: str, pixels: str, tags: tuple[int, ...] = ()
         tags: as for `read_header`.
     """
 
+    known = _tag_of()
+
     def text(name: str) -> str:
+        raw = _raw(dataset, known[name])
+        # What needs no decoding is not given to pydicom, which checks and converts each value.
+        if raw is not None and raw.value.isascii() and b"\\" not in raw.value:
+            return str(raw.value.decode("ascii")).strip("\0 \t\r\n")[:_MAX_TEXT]
         value = dataset.get(name)
         return "" if value is None else str(value).strip()[:_MAX_TEXT]
 
     def number(name: str) -> int:
+        raw = _raw(dataset, known[name])
+        if raw is not None and raw.VR == "US" and len(raw.value) == 2:
+            return int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")
         value = dataset.get(name)
         return int(value) if value not in (None, "") else 0
 

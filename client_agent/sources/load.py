@@ -62,7 +62,8 @@ def load_images(
         split: train, val or test, where the source is divided so.
         rendering: how DICOM files are shown; None for what each file says.
         index: headers that are known already.
-        on_progress: called with images done and images in all.
+        on_progress: called with images done and images in all; before that with headers, where
+            they must be read first.
 
     Raises:
         DataError: nothing to read, an unmapped name, contradictory labels, a requested class
@@ -182,7 +183,9 @@ def _folder(
     found = root / "labels.csv"
     if rule.csv is None and not rule.tags and found.is_file():
         rule = plan.LabelRule(found)
-    planned = plan.plan_folder(root, names, wanted, rule, split, files=files, index=index)
+    planned = plan.plan_folder(
+        root, names, wanted, rule, split, files=files, index=index, on_progress=on_progress
+    )
     plan.require(planned.items, names, wanted, root.name)
     result = read_files(root, planned.items, image_size, channels, on_progress, rendering)
     result.damaged += [*planned.damaged, *missing]

@@ -48,6 +48,16 @@ def read_npz_images(path: Path, split: str) -> np.ndarray:
     return _images(path, split)[0]
 
 
+def npz_splits(path: Path) -> tuple[str, ...]:
+    """Return which of train, val and test a file holds images of.
+
+    Raises:
+        DataError: it is no .npz file.
+    """
+    members = _members(path)
+    return tuple(split for split in ("train", "val", "test") if f"{split}_images" in members)
+
+
 def read_npz_groups(path: Path, split: str, count: int) -> tuple[str, ...]:
     """Read whose images they are, from `{split}_groups`: integers or texts [n] or [n, 1].
 

@@ -54,6 +54,7 @@ def plan_folder(
     *,
     files: Iterable[FileEntry] | None = None,
     index: HeaderIndex | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """List a folder's images with their classes.
 
@@ -65,6 +66,7 @@ def plan_folder(
         split: train, val or test, where the tree is divided so and folders give the labels.
         files: those to look at, None for the whole tree.
         index: what is known of them already.
+        on_progress: called with headers done and in all, where headers must be read.
 
     Raises:
         DataError: as for `load_images`.
@@ -72,7 +74,7 @@ def plan_folder(
     """
 
     def seen() -> Seen:
-        looked = survey(root, files=files, tags=rule.tags, index=index)
+        looked = survey(root, files=files, tags=rule.tags, index=index, on_progress=on_progress)
         return [(entry.relative, header) for entry, header in looked.entries]
 
     def candidates() -> list[str]:

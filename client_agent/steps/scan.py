@@ -16,7 +16,7 @@ from client_agent.sources.index import HeaderIndex, cached_index
 from client_agent.sources.label_map import Code
 from client_agent.sources.label_tag import parse_label_tag
 from client_agent.sources.location import Location, is_there
-from client_agent.sources.look import class_names, label, look
+from client_agent.sources.look import class_names, is_npz, label, look
 from client_agent.sources.options import NOTHING_SAID, SourceOptions, agree
 from client_agent.sources.overview import Overview, overview
 from client_agent.sources.plan import LabelRule
@@ -99,10 +99,12 @@ def scan(
     started = time.monotonic()
     rendering, warnings = _rendering(options.source, spec)
     rule = _rule(options)
+    classes = None if spec is None else spec.classes
     with progress.task("reading headers", 1) as task:
         looked = look(
             options.data,
             rule.tags,
+            classes,
             HeaderIndex(index or cached_index()),
             lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
         )
@@ -114,14 +116,13 @@ def scan(
     if rule.csv is None and not rule.tags and looked.root is not None:
         beside = looked.root / "labels.csv"
         rule = replace(rule, csv=beside if beside.is_file() else None)
-    classes = None if spec is None else spec.classes
     names = class_names(looked, rule, classes, options.source.label_map)
     labels = label(looked, rule, names)
     skipped = list(looked.skipped)
     sheet_rows: tuple[str, ...] = ()
     if options.sheet is not None:
         if looked.root is None:
-            raise UsageError("--sheet is made of files, not of a server's images")
+            raise UsageError("--sheet is made of a folder's files")
         image = SHEET_IMAGE if spec is None else spec.image
         sheet_rows, unreadable = write_sheet(
             options.sheet, looked.root, looked.seen, labels, names.classes, rendering, image
@@ -153,11 +154,8 @@ def _rendering(
 def _rule(options: ScanOptions) -> LabelRule:
     if not is_there(options.data):
         raise DataError(f"{options.data}: no such file or folder")
-    if isinstance(options.data, Path) and options.data.suffix.lower() == ".npz":
-        raise UsageError(
-            f"{options.data.name} needs no scan: it says itself what it holds",
-            hint="scan is for folders, DICOMDIRs and DICOMweb servers",
-        )
+    if is_npz(options.data) and (options.labels or options.source.label_tag):
+        raise UsageError("--labels and --label-tag go with a folder of images, not with a file")
     tags = () if options.source.label_tag is None else parse_label_tag(options.source.label_tag)
     if tags and options.labels is not None:
         raise UsageError("--labels and --label-tag say the same thing twice: give one")

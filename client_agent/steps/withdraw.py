@@ -29,7 +29,7 @@ from client_agent.registry.training_images import (
     withdrawn_images,
 )
 from client_agent.site import Site
-from client_agent.sources.location import is_there, parse_location
+from client_agent.sources.location import Location, is_there, parse_location
 from client_agent.sources.naming import find_images
 from client_agent.sources.options import SourceOptions
 from client_agent.steps.apply import apply_revocations
@@ -86,7 +86,7 @@ def withdraw(
     site: Site,
     names: list[str],
     *,
-    data: Path | None = None,
+    data: Location | None = None,
     reason: str = "",
     look_only: bool = False,
     skip_unknown: bool = False,
@@ -155,7 +155,7 @@ def _plan(site: Site, found: _Found, affected: tuple[Affected, ...], reason: str
 
 
 def _replace(
-    site: Site, plan: Withdrawal, data: Path | None, progress: Progress
+    site: Site, plan: Withdrawal, data: Location | None, progress: Progress
 ) -> tuple[dict[str, str], str | None]:
     """Train what has to be trained, sign the one statement; return successors and statement."""
     records = {record.module: record for record in training_images(site.home)}
@@ -169,7 +169,7 @@ def _replace(
     return successors, statement
 
 
-def _find(site: Site, names: list[str], data: Path | None) -> tuple[_Found, tuple[str, ...]]:
+def _find(site: Site, names: list[str], data: Location | None) -> tuple[_Found, tuple[str, ...]]:
     """Turn names into images that modules here were trained on, and names that are unknown."""
     found: _Found = {}
     unique = list(dict.fromkeys(names))
@@ -219,7 +219,7 @@ def _successor(
     class_name: str,
     predecessors: tuple[str, ...],
     records: dict[str, TrainingImages],
-    data: Path | None,
+    data: Location | None,
     progress: Progress,
 ) -> str | None:
     """Train the class without what was withdrawn, unless an interrupted call has; its digest."""
@@ -244,7 +244,7 @@ def _successor(
     return module.digest
 
 
-def _options(site: Site, record: TrainingImages, data: Path | None) -> TrainOptions:
+def _options(site: Site, record: TrainingImages, data: Location | None) -> TrainOptions:
     value: dict[str, Any] = record.options
     return TrainOptions(
         data=data or parse_location(value["data"]),

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client_agent.classifier.prediction import ClassifierFile
 from client_agent.generator.presets import preset_for
 from client_agent.generator.training import Budget, train_generator
 from client_agent.module.admission import check_module
+from client_agent.preparation.prepare import Recipe, read_recipe
 from client_agent.registry.modules import own_modules, place
 from client_agent.steps.fit import fit
 from client_agent.steps.train import TrainOptions, train
@@ -15,6 +17,7 @@ from client_agent.synthesis.shards import ShardStore
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.limits import MIB
 from ff_protocol.manifest import describe_module
+from ff_protocol.preparation import parse_frame, parse_window
 from ff_protocol.statements import Publication
 from tests.homes import UNAUDITED, make_authority
 
@@ -49,6 +52,7 @@ def done(request, tmp_path_factory):
     authority = make_authority(
         classes=list(names),
         image={"size": 28, "channels": SETS[request.param]},
+        preparation={"window": "lung", "frame": "first"},
         synthesis={"samples_per_class": 16, "batch_size": 16, "threads": 1},
     )
     site = authority.join(folder / "home", "hospital-1")
@@ -86,6 +90,11 @@ def test_their_synthetic_images_and_the_classifier_have_the_true_shape(done):
     fitted = fit(site)
     assert fitted.classes == names
     assert fitted.samples == 32
+    # How images were prepared travels inside the classifier, for whoever predicts with it.
+    classifier = ClassifierFile.open(site.home.classifier)
+    assert read_recipe(classifier.preprocessing) == Recipe(
+        28, site.spec.image.channels, parse_window("lung"), parse_frame("first")
+    )
     store = ShardStore(site.home.shards, site.spec, site.trust.federation_id)
     for digest in digests:
         images = np.concatenate(store.read(digest, 16))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -10,8 +11,10 @@ from pydicom.dataset import Dataset
 from client_agent.errors import DataError, UsageError
 from client_agent.sources.options import SourceOptions
 from client_agent.steps.scan import ScanOptions, scan
+from client_agent.steps.train import TrainOptions, train
 from tests.agents import agent, agent_json
 from tests.dicom_files import PIXELS, make_dataset, write, write_bad
+from tests.homes import make_authority
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +59,6 @@ def test_without_a_home_folders_are_classes_and_everything_odd_is_shown(tmp_path
     again = agent(tmp_path / "none", "scan", "--data", data)
     assert again.code == 0, again.err
     assert "text is burned into the pixels" in again.out
-    assert "known already" not in again.out  # these files are too young to be trusted
     assert "SECRET" not in again.out + json.dumps(done)
     assert not (tmp_path / "none").exists()
 
@@ -84,7 +86,8 @@ def test_a_home_compares_with_the_federation_and_keeps_the_index(authority, tmp_
     [
         ("nowhere", {}, DataError, "no such file"),
         ("empty", {}, DataError, "no images"),
-        ("x.npz", {}, UsageError, "needs no scan"),
+        ("x.npz", {}, DataError, "damaged .npz"),
+        ("x.npz", {"label_tag": "Modality"}, UsageError, "not with a file"),
         ("empty", {"window": "lungs"}, UsageError, "lungs"),
         ("empty", {"frame": "0"}, UsageError, "'0'"),
         ("empty", {"label_tag": "PatientName"}, UsageError, "names a person"),
@@ -104,3 +107,31 @@ def test_a_server_without_encryption_is_refused_by_the_command(tmp_path: Path) -
     assert done.code == 2
     assert "without encryption" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_site_cannot_train_through_a_window_of_its_own(tmp_path: Path) -> None:
+    site = make_authority(preparation={"window": "lung"}).join(tmp_path / "home", "hospital-1")
+    options = TrainOptions(tmp_path / "data", source=SourceOptions(window="bone"))
+    with pytest.raises(UsageError, match="contradicts the federation's window lung"):
+        train(site, options)
+    own = scan(
+        ScanOptions(write(make_dataset(PIXELS), tmp_path / "data" / "1").parent,
+                    source=SourceOptions(window="lung")),
+        spec=site.spec, index=tmp_path / "i",
+    )  # fmt: skip
+    assert own.warnings == ()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_npz_file_is_counted_by_split(tmp_path: Path, digits: Path, named: bool) -> None:
+    with np.load(digits) as file:
+        arrays = {key: file[key] for key in file.files if named or key != "class_names"}
+    np.savez(tmp_path / "a.npz", **arrays, test_groups=np.arange(60) // 2)
+    looked = scan(ScanOptions(tmp_path / "a.npz"), spec=make_authority().spec, index=tmp_path / "i")
+    rows = {(row.class_name, row.modality): row for row in looked.overview.rows}
+    zeros = int((arrays["train_labels"] == 0).sum())
+    assert rows["zero", "npz train"].images == rows["zero", "npz train"].unknown_patients == zeros
+    assert rows["zero", "npz test"].unknown_patients == 0
+    assert rows["zero", "npz test"].sizes == (("8 x 8", rows["zero", "npz test"].files),)
+    # The federation here knows two of the three digits.
+    assert list(looked.overview.unmapped) == ["two" if named else "2"]

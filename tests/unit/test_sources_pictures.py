@@ -125,8 +125,9 @@ def test_a_report_is_no_image(tmp_path: Path) -> None:
     dataset = dcmread(tmp_path / "a.dcm")
     for name in ("PixelData", "Rows", "Columns"):
         del dataset[name]
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"  # Basic Text SR
     dataset.save_as(tmp_path / "a.dcm")
-    with pytest.raises(NotAnImageError):
+    with pytest.raises(NotAnImageError, match="structured report"):
         read_file(tmp_path / "a.dcm")
 
 

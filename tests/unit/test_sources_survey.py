@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -151,6 +152,23 @@ def test_the_second_time_nothing_unchanged_is_opened(
     assert len(third) == 5
     with sqlite3.connect(tmp_path / "cache" / "i.sqlite") as connection:
         assert connection.execute("SELECT count(*) FROM headers").fetchone() == (5,)
+
+
+def test_images_are_the_same_with_an_index(tmp_path: Path) -> None:
+    root, index = tmp_path / "glioma", HeaderIndex(tmp_path / "i.sqlite")
+    tree(root, 3)
+    options = {"classes": ("glioma", "x"), "image_size": 8, "channels": 1}
+    plain = load_images(root, **options)
+    for times in (2, 1):
+        seen: list[tuple[int, int]] = []
+        known = load_images(
+            root, index=index, on_progress=lambda *at, seen=seen: seen.append(at), **options
+        )
+        # Headers and then pixels; the second time pixels alone.
+        assert seen.count((3, 3)) == times
+        assert known.identifiers == plain.identifiers
+        assert np.array_equal(known.images, plain.images)
+    assert survey(root, index=index).known == 3
 
 
 def test_a_file_that_has_just_changed_is_not_trusted(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def read_labelled(
             hint="give --labels FILE.csv with SOPInstanceUID, or --label-tag",
         )
     with _client(address) as client:
-        seen = _headers(client, address, rule.tags, None)
+        seen = _headers(client, address, rule.tags, on_progress)
         plan = plan_seen(lambda: seen, list, names, wanted, rule, address.name)
         require(plan.items, names, wanted, address.name)
         items = [_by_uid(item) for item in plan.items]
@@ -98,7 +98,7 @@ def read_unlabelled(
         DataError, NetworkError: see there.
     """
     with _client(address) as client:
-        seen = _headers(client, address, (), None)
+        seen = _headers(client, address, (), on_progress)
         items = [_by_uid(FileItem(path, path, -1)) for path, header in seen if not header.reason]
         result = read_items(items, _Fetch(client, rendering), image_size, channels, on_progress)
     for path, header in seen:
