@@ -38,6 +38,7 @@ def command(
 
     Not a medical device: for research, on images prepared as the federation agreed.
     """
+    from client_agent import text
     from client_agent.steps.predict import predict, predictions_csv, write_predictions
 
     source = needed(data, "--data")
@@ -57,9 +58,9 @@ def command(
         else:
             print(f"{len(predicted.predictions)} predictions written to {output}")
         # With CSV on standard output, what is said about it goes beside it.
-        say = progress.note if output is None else print
-        for text in _summary(predicted):
-            say(text)
+        say = progress.note if output is None else text.say
+        for line in _summary(predicted):
+            say(line)
         if dicom_sr is not None:
             say(f"{reports[0]} DICOM structured reports written to {dicom_sr}")
             for identifier, reason in reports[1][:10]:

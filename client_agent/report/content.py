@@ -67,7 +67,7 @@ class ModuleEntry:
         own: made by this site.
         class_name, site: what it makes, and who made it.
         created_at: in UTC.
-        generator: family, preset and size in words.
+        generator: family, preset and number of weights.
         training_images: bucket.
         steps, seconds, device: of its training.
         bytes: of its files.

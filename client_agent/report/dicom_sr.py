@@ -11,7 +11,7 @@ highdicom (extra `dicom-sr`) is imported on first use.
 """
 
 import io
-from collections.abc import Iterable
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +57,27 @@ def write_reports(
     written, without = 0, []
     for item in predicted.predictions:
         try:
-            report = build_report(item, _read_header(root / item.identifier), predicted)
+            name, data_set = _serialised(item, root / item.identifier, predicted)
         except DataError as error:
             without.append((item.identifier, error.message))
             continue
-        buffer = io.BytesIO()
-        report.save_as(buffer, enforce_file_format=True)
-        write_atomically(folder / f"{report.SOPInstanceUID}.dcm", buffer.getvalue())
+        write_atomically(folder / name, data_set)
         written += 1
     return written, tuple(without)
+
+
+def _serialised(item: Prediction, path: Path, predicted: Predicted) -> tuple[str, bytes]:
+    """Return a report's file name and bytes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # Both libraries warn of odd header values, patients' names among them, and quote them.
+        warnings.simplefilter("ignore")
+        report = build_report(item, _read_header(path), predicted)
+        try:
+            report.save_as(buffer, enforce_file_format=True)
+        except (AttributeError, KeyError, ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"its header cannot be repeated ({type(error).__name__})") from error
+    return f"{report.SOPInstanceUID}.dcm", buffer.getvalue()
 
 
 def build_report(item: Prediction, image: Any, predicted: Predicted) -> Any:
@@ -188,23 +200,21 @@ def _tracking_uid(classifier: str, image: str) -> str:
 
 
 def _read_header(path: Path) -> Any:
-    import warnings
-
     import pydicom
     from pydicom.errors import InvalidDicomError
+    from pydicom.uid import UID
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's warnings quote header values
-            image = pydicom.dcmread(path, stop_before_pixels=True)
+        image = pydicom.dcmread(path, stop_before_pixels=True)
     except InvalidDicomError as error:
         raise DataError("not a DICOM file") from error
     except Exception as error:  # a damaged file fails anywhere in the parser
         raise DataError(f"damaged DICOM file ({type(error).__name__})") from error
-    needed: Iterable[str] = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID")
-    for name in needed:
+    for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID"):
         if name not in image:
             raise DataError(f"its header has no {name}")
+        if name.endswith("UID") and not UID(str(image[name].value)).is_valid:
+            raise DataError(f"its {name} is not valid")
     return image
 
 

@@ -93,8 +93,7 @@ def _modules(
                 site=card.site_id,
                 created_at=card.created_at,
                 generator=f"{generator.family} {generator.preset}, "
-                f"{generator.parameters / 1e6:.1f} million weights, "
-                f"{generator.sampler_steps} steps",
+                f"{generator.parameters / 1e6:.1f} M weights",
                 training_images=card.training.images,
                 steps=card.training.steps,
                 seconds=card.training.seconds,

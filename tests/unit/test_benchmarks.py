@@ -1,6 +1,7 @@
 """The benchmarks run, in their quick form, and keep what they promise beside each figure."""
 
 import json
+import shutil
 
 import pytest
 
@@ -73,15 +74,18 @@ def test_unlearning_is_counted_and_attacked_and_leaves_every_figure(tmp_path):
     assert row["samples_attack_before"] > row["samples_attack_after"]
 
 
-def test_prediction_on_real_images_is_measured_by_what_chose_nothing():
-    from benchmarks.prediction import measure
+def test_prediction_on_real_images_is_measured_by_what_chose_nothing(fitted_home, tmp_path):
+    from benchmarks.prediction import measure_site, read_digits
+    from client_agent.home import Home
+    from client_agent.site import open_site
 
-    (row,) = measure(quick=True)
-    assert row.test_images > 100
-    assert row.accuracy > 0.5
+    shutil.copytree(fitted_home, tmp_path / "home")
+    site = open_site(Home(tmp_path / "home"))
+    row = measure_site(site, "digits", read_digits(2), brief=(5, 40))
+    assert row.test_images > 60
     assert all(0 <= value <= 1 for value in (row.ece_1, row.ece, row.ece_held_out, row.ece_here))
     # One in twenty validation images may be flagged: about as many test images are.
-    assert row.false_flags_here < 0.15
+    assert row.false_flags_here < 0.2
     assert row.false_flags_here <= row.false_flags
     assert {"noise", "inverted"} <= set(row.flagged)
     assert all(row.flagged[name] >= row.flagged_here[name] for name in row.flagged)

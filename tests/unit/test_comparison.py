@@ -1,4 +1,4 @@
-"""Do images look like their class? On real digits; rates on medical images: benchmarks/poison.py."""
+"""Do images look like their class? Real digits here; rates on medical images: the benchmark."""
 
 import numpy as np
 import pytest

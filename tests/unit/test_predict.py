@@ -162,6 +162,24 @@ def test_reports_are_read_back_by_pydicom_and_dcmtk(site, dicom, tmp_path):
     assert DISCLAIMER.split(".")[0] in shown.stdout
 
 
+def test_no_name_of_a_patient_is_said_aloud(site, digits, tmp_path):
+    """highdicom and pydicom warn of odd header values and quote them."""
+    pytest.importorskip("highdicom")
+    import pydicom
+
+    write_dicom(np.load(digits)["test_images"][0], tmp_path / "in" / "IM1", patient_id="P", seed=1)
+    image = pydicom.dcmread(tmp_path / "in" / "IM1")
+    image.PatientName = "Hawking"  # one component: highdicom warns
+    image.save_as(tmp_path / "in" / "IM1")
+    reports = ("--output", tmp_path / "x.csv", "--dicom-sr", tmp_path / "sr")
+    done = agent(site.home.root, "predict", "--data", tmp_path / "in", *reports)
+    assert done.code == 0, done.err
+    assert "1 DICOM structured reports written" in done.out
+    assert "Hawking" not in done.out + done.err
+    (report,) = (tmp_path / "sr").iterdir()
+    assert pydicom.dcmread(report).PatientName == "Hawking"
+
+
 def test_reports_need_files_with_a_patient(site, digits, tmp_path):
     with pytest.raises(UsageError, match="npz"):
         write_reports(predict(site, digits), digits, tmp_path / "sr")
