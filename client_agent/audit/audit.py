@@ -32,7 +32,8 @@ __all__ = [
 ]  # fmt: skip
 
 MOST_SAMPLES = 2000
-_FEWEST_SAMPLES = 1000
+FEWEST_SAMPLES = 16
+_DEFAULT_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def samples_wanted(training: int) -> int:
     Twice as many, 1,000 to 2,000: then a generator that replays in one sample of ten shows 16 %
     or more of up to 1,000 images, and the binomial figures have intervals of a few percent.
     """
-    return min(MOST_SAMPLES, max(_FEWEST_SAMPLES, 2 * training))
+    return min(MOST_SAMPLES, max(_DEFAULT_SAMPLES, 2 * training))
 
 
 def audit_generator(
@@ -85,7 +86,7 @@ def audit_generator(
         on_progress: called with the fraction done, 0 to 1, and what is being measured.
 
     Raises:
-        DataError: images that do not fit each other, or no samples.
+        DataError: images that do not fit each other, or fewer than 16 samples.
     """
     on_progress(0.0, "features")
     try:
@@ -102,9 +103,12 @@ def audit_samples(
     reference: Reference, samples: np.ndarray, losses: DenoisingLosses | None, *, seed: int = 0
 ) -> AuditResult:
     """Audit samples against real images that are ready; arguments as in `audit_generator`."""
-    check_images(samples, "samples")
-    if len(samples) < 2:
-        raise DataError(f"{len(samples)} samples cannot be audited", hint="draw 1,000")
+    check_images(samples, "samples", reference.shape)
+    if len(samples) < FEWEST_SAMPLES:
+        raise DataError(
+            f"{len(samples)} samples are too few to audit",
+            hint=f"draw {_DEFAULT_SAMPLES}, and no fewer than {FEWEST_SAMPLES}",
+        )
     samples = samples[:MOST_SAMPLES]
     small = shrink(samples)
     embedded: dict[str, Tensor] = {}
