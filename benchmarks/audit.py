@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from benchmarks.environment import describe_environment
-from benchmarks.leaks.trials import HONEST, KINDS, LEAKS, Audited, run_trial
+from benchmarks.leaks.trials import HONEST, KINDS, LEAKS, OBSERVED, Audited, run_trial
 from client_agent.audit.intervals import clopper_pearson
 from client_agent.console import show_table
 from ff_protocol import canonical
@@ -71,7 +71,7 @@ def rates(rows: Iterable[Audited]) -> list[dict[str, Any]]:
     for row in rows:
         found.setdefault(row.generator, []).append(row.failed)
     counted = []
-    for name in (*LEAKS, *HONEST):
+    for name in (*LEAKS, *HONEST, *OBSERVED):
         verdicts = found.get(name)
         if not verdicts:
             continue
@@ -87,12 +87,18 @@ def rates(rows: Iterable[Audited]) -> list[dict[str, Any]]:
                 "refused": rate,
                 "low": low,
                 "high": high,
-                "goal": GOALS[name],
-                "reached": rate <= GOALS[name] if name in HONEST else rate >= GOALS[name],
+                "goal": GOALS.get(name),
+                "reached": _reached(name, rate),
                 "by_figure": {f: sum(f in failed for failed in verdicts) for f in figures},
             }
         )
     return counted
+
+
+def _reached(name: str, rate: float) -> bool | None:
+    if name in OBSERVED:
+        return None
+    return rate <= GOALS[name] if name in HONEST else rate >= GOALS[name]
 
 
 def _keep_trial(wanted: tuple[Path, str, int]) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def _show(results: dict[str, Any]) -> None:
             row["generator"],
             f"{row['trials']}",
             f"{row['refused']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
-            f"{'<=' if row['honest'] else '>='} {row['goal']}",
+            f"{'<=' if row['honest'] else '>='} {row['goal']}" if row["goal"] else "",
             ", ".join(f"{name} {count}" for name, count in row["by_figure"].items()),
         ]
         for row in results["rates"]

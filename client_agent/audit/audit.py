@@ -12,7 +12,7 @@ from client_agent.audit.fidelity_figures import fidelity_figures
 from client_agent.audit.intervals import CONFIDENCE, Interval, clopper_pearson
 from client_agent.audit.membership import DenoisingLosses
 from client_agent.audit.membership_figures import membership_figures
-from client_agent.audit.nearness import dcr_share, nearness
+from client_agent.audit.nearness import dcr_share, nearer_to_training, nearest_ratio
 from client_agent.audit.reference import (
     MIN_HELD_OUT,
     NotAuditableError,
@@ -32,7 +32,8 @@ __all__ = [
 ]  # fmt: skip
 
 MOST_SAMPLES = 2000
-_FEWEST_SAMPLES = 1000
+FEWEST_SAMPLES = 16
+_DEFAULT_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def samples_wanted(training: int) -> int:
     Twice as many, 1,000 to 2,000: then a generator that replays in one sample of ten shows 16 %
     or more of up to 1,000 images, and the binomial figures have intervals of a few percent.
     """
-    return min(MOST_SAMPLES, max(_FEWEST_SAMPLES, 2 * training))
+    return min(MOST_SAMPLES, max(_DEFAULT_SAMPLES, 2 * training))
 
 
 def audit_generator(
@@ -85,7 +86,7 @@ def audit_generator(
         on_progress: called with the fraction done, 0 to 1, and what is being measured.
 
     Raises:
-        DataError: images that do not fit each other, or no samples.
+        DataError: images that do not fit each other, or fewer than 16 samples.
     """
     on_progress(0.0, "features")
     try:
@@ -102,9 +103,12 @@ def audit_samples(
     reference: Reference, samples: np.ndarray, losses: DenoisingLosses | None, *, seed: int = 0
 ) -> AuditResult:
     """Audit samples against real images that are ready; arguments as in `audit_generator`."""
-    check_images(samples, "samples")
-    if len(samples) < 2:
-        raise DataError(f"{len(samples)} samples cannot be audited", hint="draw 1,000")
+    check_images(samples, "samples", reference.shape)
+    if len(samples) < FEWEST_SAMPLES:
+        raise DataError(
+            f"{len(samples)} samples are too few to audit",
+            hint=f"draw {_DEFAULT_SAMPLES}, and no fewer than {FEWEST_SAMPLES}",
+        )
     samples = samples[:MOST_SAMPLES]
     small = shrink(samples)
     embedded: dict[str, Tensor] = {}
@@ -196,12 +200,16 @@ def _near(view: View, samples: Tensor, closest: Nearest, seed: int) -> dict[str,
     """The smoke detectors of one metric."""
     name = view.metric.name
     share, interval = dcr_share(closest.of_queries, view.among_real)
-    near = nearness(view.metric, view.training, view.held_out, samples, seed)
+    unseen = nearest(view.metric, view.held_out, view.training).of_queries
+    ratio, around_ratio = nearest_ratio(closest.of_queries, unseen, seed)
+    nearer, around_nearer = nearer_to_training(
+        view.metric, view.training, view.held_out, samples, seed
+    )
     real = len(view.training) + len(view.held_out)
     return {
         f"dcr_share_{name}": _figure(share, interval, len(samples)),
-        f"nearest_ratio_{name}": _figure(near.ratio, near.ratio_interval, real),
-        f"nearer_to_training_{name}": _figure(near.nearer, near.nearer_interval, real),
+        f"nearest_ratio_{name}": _figure(ratio, around_ratio, len(samples)),
+        f"nearer_to_training_{name}": _figure(nearer, around_nearer, real),
     }
 
 
