@@ -28,11 +28,20 @@ _KEYS = frozenset(
 
 
 def run_fingerprint(
-    preset: Preset, seed: int, images: NDArray[np.uint8], held_out: NDArray[np.uint8] | None
+    preset: Preset,
+    seed: int,
+    images: NDArray[np.uint8],
+    held_out: NDArray[np.uint8] | None,
+    most_membership: float | None,
 ) -> str:
     """Return hex SHA-256 over what decides a run except its budget, which may be extended."""
     digest = hashlib.sha256()
-    recipe = {"format": FORMAT, "preset": preset.to_dict(), "seed": seed}
+    recipe = {
+        "format": FORMAT,
+        "preset": preset.to_dict(),
+        "seed": seed,
+        "most_membership": most_membership,
+    }
     digest.update(json.dumps(recipe, sort_keys=True).encode())
     for part in (images,) if held_out is None else (images, held_out):
         digest.update(repr(part.shape).encode())

@@ -14,6 +14,7 @@ import numpy as np
 from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS, HoldOut, hold_out
 from client_agent.errors import DataError
 from client_agent.module.packing import PackedModule, Terms, pack_module
+from client_agent.policy.file import read_policy
 from client_agent.progress import Progress
 from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.private_files import forget_private, keep_private
@@ -215,6 +216,10 @@ def _trained(
     from client_agent.generator.presets import preset_for
     from client_agent.generator.training import Budget, train_generator
 
+    most_membership = None
+    if options.audit:
+        release = read_policy(site.home).release
+        most_membership = release.most_membership(len(what.parts.trained_on))
     preset = preset_for(site.spec.preset, site.spec.image.size, site.spec.image.channels)
     seconds = options.seconds
     if seconds is None and options.steps is None:
@@ -224,6 +229,7 @@ def _trained(
         "class": what.name,
         "images": canonical.sha256_hex(np.ascontiguousarray(what.images).tobytes()),
         "held_out": what.parts.held_out,
+        "most_membership": most_membership,
         "preset": preset.to_dict(),
         "seconds": seconds,
         "seed": options.seed,
@@ -247,6 +253,7 @@ def _trained(
                 seed=options.seed,
                 budget=Budget(seconds=seconds, steps=options.steps),
                 held_out=what.held_out if what.parts.held_out else None,
+                most_membership=most_membership,
                 checkpoint=checkpoint,
                 device=options.device,
                 threads=options.threads,
