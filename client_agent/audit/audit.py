@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from client_agent.audit.distances import nearest, shrink
+from client_agent.audit.distances import Nearest, nearest, shrink
 from client_agent.audit.distinct import count_distinct, replay_expectation, same_radius
 from client_agent.audit.fidelity_figures import fidelity_figures
 from client_agent.audit.intervals import CONFIDENCE, Interval, clopper_pearson
@@ -32,7 +32,8 @@ __all__ = [
 ]  # fmt: skip
 
 MOST_SAMPLES = 2000
-_FEWEST_SAMPLES = 1000
+FEWEST_SAMPLES = 16
+_DEFAULT_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def samples_wanted(training: int) -> int:
     Twice as many, 1,000 to 2,000: then a generator that replays in one sample of ten shows 16 %
     or more of up to 1,000 images, and the binomial figures have intervals of a few percent.
     """
-    return min(MOST_SAMPLES, max(_FEWEST_SAMPLES, 2 * training))
+    return min(MOST_SAMPLES, max(_DEFAULT_SAMPLES, 2 * training))
 
 
 def audit_generator(
@@ -85,7 +86,7 @@ def audit_generator(
         on_progress: called with the fraction done, 0 to 1, and what is being measured.
 
     Raises:
-        DataError: images that do not fit each other, or no samples.
+        DataError: images that do not fit each other, or fewer than 16 samples.
     """
     on_progress(0.0, "features")
     try:
@@ -102,19 +103,26 @@ def audit_samples(
     reference: Reference, samples: np.ndarray, losses: DenoisingLosses | None, *, seed: int = 0
 ) -> AuditResult:
     """Audit samples against real images that are ready; arguments as in `audit_generator`."""
-    check_images(samples, "samples")
-    if len(samples) < 2:
-        raise DataError(f"{len(samples)} samples cannot be audited", hint="draw 1,000")
+    check_images(samples, "samples", reference.shape)
+    if len(samples) < FEWEST_SAMPLES:
+        raise DataError(
+            f"{len(samples)} samples are too few to audit",
+            hint=f"draw {_DEFAULT_SAMPLES}, and no fewer than {FEWEST_SAMPLES}",
+        )
     samples = samples[:MOST_SAMPLES]
     small = shrink(samples)
     embedded: dict[str, Tensor] = {}
     for name, view in reference.views.items():
         source = reference.features.of(samples) if name == "features" else small
         embedded[name] = view.metric.embed(source)
-    memorisation = _replayed(reference, embedded)
+    closest = {
+        name: nearest(view.metric, embedded[name], view.training)
+        for name, view in reference.views.items()
+    }
+    memorisation = _replayed(reference, embedded, closest)
     memorisation |= _distinct(reference, embedded["tolerant"])
     for name, view in reference.views.items():
-        memorisation |= _near(view, embedded[name], seed)
+        memorisation |= _near(view, embedded[name], closest[name], seed)
     if losses is not None:
         memorisation |= membership_figures(
             losses, reference.training_index, reference.held_out_index
@@ -130,7 +138,9 @@ def audit_samples(
     return AuditResult(fidelity, memorisation, reference.notices)
 
 
-def _replayed(reference: Reference, embedded: dict[str, Tensor]) -> dict[str, Figure]:
+def _replayed(
+    reference: Reference, embedded: dict[str, Tensor], closest: dict[str, Nearest]
+) -> dict[str, Figure]:
     """Count the training images that samples come nearer to than the held-out ones allow.
 
     As a share of how many a pure replay would have shown in as many samples. `replayed_images` is
@@ -141,9 +151,8 @@ def _replayed(reference: Reference, embedded: dict[str, Tensor]) -> dict[str, Fi
     corrected = 1 - (1 - CONFIDENCE) / len(reference.views)
     for name, view in reference.views.items():
         samples = embedded[name]
-        ours, theirs = (
-            nearest(view.metric, samples, side).of_pool for side in (view.training, view.held_out)
-        )
+        ours = closest[name].of_pool
+        theirs = nearest(view.metric, samples, view.held_out).of_pool
         n = len(ours)
         shown = replay_expectation(n, len(samples))
 
@@ -187,11 +196,10 @@ def _distinct(reference: Reference, samples: Tensor) -> dict[str, Figure]:
     }
 
 
-def _near(view: View, samples: Tensor, seed: int) -> dict[str, Figure]:
+def _near(view: View, samples: Tensor, closest: Nearest, seed: int) -> dict[str, Figure]:
     """The smoke detectors of one metric."""
     name = view.metric.name
-    to_training = nearest(view.metric, samples, view.training).of_queries
-    share, interval = dcr_share(to_training, view.among_real)
+    share, interval = dcr_share(closest.of_queries, view.among_real)
     near = nearness(view.metric, view.training, view.held_out, samples, seed)
     real = len(view.training) + len(view.held_out)
     return {

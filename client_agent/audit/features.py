@@ -23,7 +23,7 @@ from torch.nn import functional
 from client_agent.audit.distances import shrink
 
 FEATURES = 64
-_STEPS = 120
+_STEPS = 80
 _BATCH = 64
 _TEMPERATURE = 0.2
 _CHUNK = 256

@@ -3,7 +3,7 @@
 import numpy as np
 
 from client_agent.audit.fidelity import frechet_distance, kernel_distance, neighbour_counts
-from client_agent.audit.intervals import bootstrap_interval, clopper_pearson
+from client_agent.audit.intervals import bootstrap_intervals, clopper_pearson
 from ff_protocol.card import Figure, bucket
 
 _ROUNDS = 40
@@ -56,11 +56,11 @@ def fidelity_figures(
 
 
 def _frechet(real: np.ndarray, fake: np.ndarray, seed: int) -> Figure:
-    def resampled(generator: np.random.Generator) -> float:
+    def resampled(generator: np.random.Generator) -> tuple[float]:
         draws = (rows[generator.integers(0, len(rows), len(rows))] for rows in (real, fake))
-        return frechet_distance(*draws)
+        return (frechet_distance(*draws),)
 
-    low, high = bootstrap_interval(resampled, _ROUNDS, seed)
+    ((low, high),) = bootstrap_intervals(resampled, _ROUNDS, seed)
     # Resampling itself adds distance: its width is kept, around the value.
     return _around(frechet_distance(real, fake), (high - low) / 2, len(real) + len(fake))
 

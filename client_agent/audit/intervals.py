@@ -10,11 +10,12 @@ Interval = tuple[float, float]
 
 def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
     """Return the exact interval of a binomial share (Clopper and Pearson, Biometrika 26, 1934)."""
-    from scipy.stats import beta
+    # Quantiles of beta distributions; scipy.stats would take seconds to import.
+    from scipy.special import betaincinv
 
     alpha = (1 - confidence) / 2
-    low = float(beta.ppf(alpha, hits, trials - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - alpha, hits + 1, trials - hits)) if hits < trials else 1.0
+    low = float(betaincinv(hits, trials - hits + 1, alpha)) if hits else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1 - alpha)) if hits < trials else 1.0
     return low, high
 
 
@@ -49,18 +50,18 @@ def auc_interval(members: np.ndarray, others: np.ndarray) -> Interval:
     return float(low), float(high)
 
 
-def bootstrap_interval(
-    statistic: Callable[[np.random.Generator], float], rounds: int, seed: int
-) -> Interval:
-    """Return the percentile interval of a statistic that resamples with the generator it is given.
+def bootstrap_intervals(
+    statistics: Callable[[np.random.Generator], tuple[float, ...]], rounds: int, seed: int
+) -> list[Interval]:
+    """Return percentile intervals of statistics that resample with the generator they are given.
 
     Efron, Annals of Statistics 7 (1979).
     """
     generator = np.random.default_rng(seed)
-    values = [statistic(generator) for _ in range(rounds)]
+    values = np.array([statistics(generator) for _ in range(rounds)])
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+    low, high = np.percentile(values, [tail, 100 - tail], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _ranks(scores: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

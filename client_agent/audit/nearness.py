@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from client_agent.audit.distances import Metric, nearest
-from client_agent.audit.intervals import Interval, bootstrap_interval, clopper_pearson
+from client_agent.audit.intervals import Interval, bootstrap_intervals, clopper_pearson
 
-_SAMPLES = 500
+_SAMPLES = 400
 _REAL = 256
-_ROUNDS = 200
+_ROUNDS = 100
 _CLOSE = 5.0
 
 
@@ -39,7 +39,7 @@ class Nearness:
 def nearness(
     metric: Metric, training: Tensor, held_out: Tensor, samples: Tensor, seed: int
 ) -> Nearness:
-    """Compare distances to both sides, at most 256 images of each and 500 samples.
+    """Compare distances to both sides, at most 256 images of each and 400 samples.
 
     The interval comes from resampling the real images: with few of them, their luck and not the
     number of samples is what the figures hang on.
@@ -63,17 +63,12 @@ def nearness(
         ratio = float(np.median((one + 1 / 256) / (other + 1 / 256)))
         return ratio, float(((one < other) + 0.5 * (one == other)).mean())
 
-    def resampled(which: int, generator: np.random.Generator) -> float:
-        draws = (side[:, generator.integers(0, size, size)] for side in sides)
-        return figures(*draws)[which]
+    def resampled(generator: np.random.Generator) -> tuple[float, float]:
+        return figures(*(side[:, generator.integers(0, size, size)] for side in sides))
 
     ratio, nearer = figures(*sides)
-    return Nearness(
-        ratio,
-        bootstrap_interval(lambda generator: resampled(0, generator), _ROUNDS, seed),
-        nearer,
-        bootstrap_interval(lambda generator: resampled(1, generator), _ROUNDS, seed),
-    )
+    of_ratio, of_nearer = bootstrap_intervals(resampled, _ROUNDS, seed)
+    return Nearness(ratio, of_ratio, nearer, of_nearer)
 
 
 def dcr_share(to_training: np.ndarray, among_real: np.ndarray) -> tuple[float, Interval]:

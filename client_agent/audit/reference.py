@@ -66,12 +66,14 @@ class Reference:
     """What samples are compared with.
 
     Attributes:
+        shape: H, W, C of every image.
         training_index, held_out_index: the images in use, int64, sorted.
         views: by name of the metric: `pixels`, `tolerant`, `features`.
         features: the site's feature network.
         notices: what a person should know about the images.
     """
 
+    shape: tuple[int, ...]
     training_index: np.ndarray
     held_out_index: np.ndarray
     views: dict[str, View]
@@ -141,7 +143,7 @@ def make_reference(
         metric.name: View(metric, one, other, among_real(metric, torch.cat([one, other]), seed))
         for metric, one, other in embedded
     }
-    return Reference(ours, theirs, views, features, tuple(notices))
+    return Reference(training.shape[1:], ours, theirs, views, features, tuple(notices))
 
 
 def check_images(images: np.ndarray, what: str, shape: tuple[int, ...] | None = None) -> None:

@@ -78,8 +78,16 @@ def _chance(ahead: int, n: int, m: int, j: int) -> float:
 
     That is: fewer than j of m are among the first ahead + j - 1.
     """
-    from scipy.stats import hypergeom
+    from scipy.special import gammaln
 
     if ahead <= 0:
         return 1.0
-    return float(hypergeom.cdf(j - 1, n + m, m, min(ahead + j - 1, n + m)))
+    first = min(ahead + j - 1, n + m)
+    few = np.arange(max(0, first - n), min(j, m + 1, first + 1))
+
+    def ways(total: float | np.ndarray, taken: float | np.ndarray) -> np.ndarray:
+        """Logarithm of the binomial coefficient."""
+        return gammaln(total + 1.0) - gammaln(taken + 1.0) - gammaln(total - taken + 1.0)
+
+    chances = np.exp(ways(m, few) + ways(n, first - few) - ways(n + m, first))
+    return float(min(1.0, chances.sum()))
