@@ -35,6 +35,7 @@ from client_agent.generator.training import (
 )
 from client_agent.module.export import export_module
 from client_agent.module.packing import generator_card, training_card
+from client_agent.policy.release import ReleasePolicy
 from client_agent.progress import Task as Shown
 from client_agent.registry.modules import AdmittedModule, read_card
 from client_agent.registry.training_images import pixels_digest
@@ -249,6 +250,7 @@ def trained_module(
         seed=task.seed * 1_000_000 + site * 1000 + label,
         budget=budget,
         held_out=held_out,
+        most_membership=ReleasePolicy().most_membership(len(training)),
         checkpoint=folder / "checkpoint.pt",
         device=task.device,
         threads=task.settings.threads,

@@ -34,6 +34,7 @@ def run_fingerprint(
     seed: int,
     images: NDArray[np.uint8],
     held_out: NDArray[np.uint8] | None = None,
+    most_membership: float | None = None,
     plan: PrivacyPlan | None = None,
 ) -> str:
     """Return hex SHA-256 over what decides a run.
@@ -42,7 +43,12 @@ def run_fingerprint(
     spent all that the guarantee allows.
     """
     digest = hashlib.sha256()
-    recipe = {"format": FORMAT, "preset": preset.to_dict(), "seed": seed}
+    recipe = {
+        "format": FORMAT,
+        "preset": preset.to_dict(),
+        "seed": seed,
+        "most_membership": most_membership,
+    }
     if plan is not None:
         recipe["plan"] = asdict(plan)
     digest.update(json.dumps(recipe, sort_keys=True).encode())

@@ -5,8 +5,7 @@ exactly as one that was never stopped.
 """
 
 import copy
-import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from client_agent.errors import TrainingError
 from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.gradients import BatchGradients
-from client_agent.generator.held_out import CurvePoint, HeldOutLoss, held_out_loss
+from client_agent.generator.held_out import CurvePoint, Watch, evaluation_interval, memorises, merit
 from client_agent.generator.muon import make_optimisers
 from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
 from client_agent.generator.presets import Preset
@@ -24,7 +23,7 @@ from client_agent.generator.privacy import PrivacyPlan
 from client_agent.generator.private_gradients import NOISE_MULTIPLICITY, PrivateGradients
 
 _LOSS_MEMORY = 0.98
-# A step that no run reaches: the randomness of the held-out loss.
+# A step that no run reaches: the randomness of the watch.
 _WATCH = 2**32 - 1
 
 
@@ -36,7 +35,8 @@ class Run:
         device: where to compute.
         gaussian: of the class.
         seed: of batches and noise; under `plan` a secret.
-        held_out: images that are not trained on, uint8 [m, C, H, W]; None where there are none.
+        parts: what is trained on and what is held out, uint8 [n, C, H, W]; None watches nothing.
+        most_membership: bound of `Watch.membership`; None where it is not judged.
         plan: of a private training.
     """
 
@@ -46,7 +46,8 @@ class Run:
         device: torch.device,
         gaussian: ClassGaussian,
         seed: int,
-        held_out: Tensor | None = None,
+        parts: tuple[Tensor, Tensor] | None = None,
+        most_membership: float | None = None,
         plan: PrivacyPlan | None = None,
     ) -> None:
         self.preset, self.device, self.seed = preset, device, seed
@@ -68,11 +69,10 @@ class Run:
         self.step, self.seconds, self.loss = 0, 0.0, 1.0
         self.curve: list[CurvePoint] = []
         self.best: dict[str, Tensor] | None = None
-        self._watched = None
-        if held_out is not None:
-            self._watched = HeldOutLoss(
-                held_out, self.gaussian, preset, device, step_seed(seed, _WATCH)
-            )
+        self._most_membership = most_membership
+        self._watch = None
+        if parts is not None:
+            self._watch = Watch(*parts, self.gaussian, preset, device, step_seed(seed, _WATCH))
 
     def take_step(self, data: Tensor, fraction: float) -> None:
         """Train on one batch; `fraction` of the budget has been used before it."""
@@ -121,20 +121,36 @@ class Run:
             list(self.average.parameters()), list(self.network.parameters()), fresh
         )
 
+    @property
+    def interval(self) -> int:
+        """Steps between two evaluations."""
+        if self._watch is None:
+            return evaluation_interval(self.preset)
+        return evaluation_interval(self.preset, self._watch.passes)
+
     def evaluate(self) -> None:
         """Add a point to the learning curve; keep the weights if none before did as well."""
-        loss = None
-        if self._watched is not None:
+        point = CurvePoint(self.step, self.seconds, self.loss)
+        if self._watch is not None:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                loss = self._watched.of(self.average)
-            if loss <= min((held_out_loss(point) for point in self.curve), default=math.inf):
-                self.best = copy.deepcopy(self.average.state_dict())
-        self.curve.append(CurvePoint(self.step, self.seconds, self.loss, loss))
+                point = replace(
+                    point,
+                    held_out_loss=self._watch.loss(self.average),
+                    membership=self._watch.membership(self.average),
+                )
+        self.curve.append(point)
+        if self._watch is not None and self.kept is point:
+            self.best = copy.deepcopy(self.average.state_dict())
 
     @property
     def kept(self) -> CurvePoint:
-        """The moment whose weights are handed over: of the lowest held-out loss, or the last."""
-        return min(reversed(self.curve), key=held_out_loss)
+        """The moment whose weights are handed over: the best one, the later of equals."""
+        return min(reversed(self.curve), key=lambda point: merit(point, self._most_membership))
+
+    @property
+    def memorises(self) -> bool:
+        """Whether training has come to memorise for good."""
+        return memorises(self.curve, self._most_membership)
 
     def finish(self) -> RawNetwork:
         """Return the averaged weights of the moment `kept`, on the processor, in eval mode."""

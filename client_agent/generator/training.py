@@ -22,7 +22,7 @@ from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS
 from client_agent.errors import DataError, ResourceError, UsageError
 from client_agent.generator.checkpoint import load_checkpoint, run_fingerprint, save_checkpoint
 from client_agent.generator.gaussian import ClassGaussian, fit_gaussian
-from client_agent.generator.held_out import CurvePoint, evaluation_interval, memorises
+from client_agent.generator.held_out import CurvePoint
 from client_agent.generator.interrupts import stop_between_steps
 from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
@@ -125,6 +125,7 @@ def train_generator(
     seed: int,
     budget: Budget,
     held_out: NDArray[np.uint8] | None = None,
+    most_membership: float | None = None,
     checkpoint: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -134,8 +135,8 @@ def train_generator(
 ) -> TrainedGenerator:
     """Train the generator of one class.
 
-    With `held_out` the weights returned are those of the lowest held-out loss, and training ends
-    before its budget once that loss has risen for good (client_agent/generator/held_out.py).
+    With `held_out` the weights returned are the best ones on those images, and training ends before
+    its budget once it memorises (client_agent/generator/held_out.py).
 
     Args:
         images: uint8 [n, H, W, C], H == W == preset.image_size, C == preset.channels.
@@ -143,6 +144,8 @@ def train_generator(
         seed: decides initial weights, batches and noise.
         budget: when to stop.
         held_out: images of the class that are not trained on, uint8 [m, H, W, C], m >= 1.
+        most_membership: how well an attack may tell both apart, as the lower bound of its AUC;
+            None: only the held-out loss counts.
         checkpoint: file to resume from and to keep up to date; a finished run's file makes the
             next call return at once, and a larger budget carries on from it.
         device: "cpu", "cuda" or "auto" (the GPU where there is one).
@@ -167,7 +170,7 @@ def train_generator(
     data = _tensor(images)
     plan = _plan(privacy, len(images), budget)
 
-    fingerprint = run_fingerprint(preset, seed, images, held_out, plan)
+    fingerprint = run_fingerprint(preset, seed, images, held_out, most_membership, plan)
     notices: list[str] = []
     state = None
     if checkpoint is not None:
@@ -183,8 +186,8 @@ def train_generator(
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(step_seed(seed, 0))
         # To stop when held-out images say so would be a look at images that no noise hides.
-        watched = None if held_out is None or plan is not None else _tensor(held_out)
-        run = Run(preset, place, gaussian, draws, watched, plan)
+        parts = None if held_out is None or plan is not None else (data, _tensor(held_out))
+        run = Run(preset, place, gaussian, draws, parts, most_membership, plan)
         if state is not None:
             run.restore(state)
         try:
@@ -205,7 +208,7 @@ def train_generator(
         device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
         notices=tuple(notices),
         curve=tuple(run.curve),
-        stopped_at=run.step if memorises(run.curve) else None,
+        stopped_at=run.step if run.memorises else None,
         guarantee=plan.guarantee() if plan is not None else None,
     )
 
@@ -243,7 +246,6 @@ def _loop(
 ) -> None:
     """Step until the budget is used up, reporting and saving on the way."""
     begun = time.monotonic() - run.seconds
-    interval = evaluation_interval(run.preset)
     saved_at = reported_at = run.seconds
     saved, reported_step = (run.step, len(run.curve)), run.step
 
@@ -270,12 +272,12 @@ def _loop(
 
     try:
         while (fraction := budget.fraction(run.step, run.seconds)) < 1.0:
-            if memorises(run.curve):
+            if run.memorises:
                 break
             run.take_step(data, fraction)
             run.seconds = time.monotonic() - begun
             # By steps, not by the clock: the same points, and the same end, after any interruption.
-            if run.step % interval == 0:
+            if run.step % run.interval == 0:
                 evaluate()
             if interrupted.is_set():
                 raise KeyboardInterrupt

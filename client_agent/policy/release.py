@@ -11,6 +11,9 @@ NOT_AUDITED = "audit"
 """Stands in a waiver's list of figures for the audit that was not or could not be made."""
 
 
+_MARGIN = 0.05
+
+
 class ReleasePolicy(Strict):
     """Section `release` of `policy.yaml`.
 
@@ -25,7 +28,20 @@ class ReleasePolicy(Strict):
 
     def bounds(self, card: Card) -> Thresholds:
         """Return the bounds that the figures of this card are held to."""
-        return self.thresholds.over(default_thresholds(bucket_floor(card.training.images)))
+        return self._bounds(bucket_floor(card.training.images))
+
+    def most_membership(self, images: int) -> float | None:
+        """Return where training of so many images should end, None if membership is not bounded.
+
+        A little below the audit's bound, since training looks at fewer images than the audit does.
+        """
+        bound = self._bounds(images).root.get("membership_auc")
+        if bound is None or bound.max is None:
+            return None
+        return bound.max - _MARGIN
+
+    def _bounds(self, images: int) -> Thresholds:
+        return self.thresholds.over(default_thresholds(images))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS, HoldOut, hold_out
 from client_agent.errors import DataError
 from client_agent.module.packing import PackedModule, Terms, pack_module
+from client_agent.policy.file import read_policy
 from client_agent.progress import Progress
 from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.private_files import forget_private, keep_private
@@ -224,12 +225,17 @@ def _trained(
     """Train, or go on from the checkpoint; return the generator and the checkpoint's folder."""
     from client_agent.generator.training import train_generator
 
+    most_membership = None
+    if options.audit:
+        release = read_policy(site.home).release
+        most_membership = release.most_membership(len(what.parts.trained_on))
     preset, budget, privacy = _recipe(site, options)
     # The checkpoint's name covers all that must be equal for it to be continued.
     settings = {
         "class": what.name,
         "images": canonical.sha256_hex(np.ascontiguousarray(what.images).tobytes()),
         "held_out": what.parts.held_out,
+        "most_membership": most_membership,
         "preset": preset.to_dict(),
         "privacy": privacy,
         "seconds": budget.seconds,
@@ -254,6 +260,7 @@ def _trained(
                 seed=options.seed,
                 budget=budget,
                 held_out=what.held_out if what.parts.held_out else None,
+                most_membership=most_membership,
                 checkpoint=checkpoint,
                 device=options.device,
                 threads=options.threads,
