@@ -50,6 +50,8 @@ def command(
 
     def lines() -> None:
         print(f"{len(received.admitted)} modules admitted, {received.revocations} revocations")
+        if received.waiting:
+            print(f"{len(received.waiting)} modules wait for a decision: ff-agent admit")
         for subject, reason in received.refused.items():
             print(f"refused {subject[:12]}: {reason}")
         if received.pending is not None:
