@@ -165,7 +165,7 @@ def data_options(function: Function) -> Function:
         click.option(
             "--split",
             type=click.Choice(["train", "val", "test"]),
-            help="Which split of an .npz file.",
+            help="Which part of an .npz file, or of folders train, val and test.",
         ),
         click.option(
             "--labels",

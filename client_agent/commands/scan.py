@@ -37,7 +37,11 @@ def command(call: Call, sheet: Path | None, **values: Any) -> None:
 
     joined = call.home.site_file.is_file()
     options = ScanOptions(
-        needed(values["data"], "--data"), values["labels"], make_source_options(values), sheet
+        needed(values["data"], "--data"),
+        values["labels"],
+        make_source_options(values),
+        values["split"],
+        sheet,
     )
     scanned = scan(
         options,

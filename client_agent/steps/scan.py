@@ -20,6 +20,7 @@ from client_agent.sources.look import class_names, is_npz, label, look
 from client_agent.sources.options import NOTHING_SAID, SourceOptions, agree
 from client_agent.sources.overview import Overview, overview
 from client_agent.sources.plan import LabelRule
+from client_agent.sources.tree import of_split
 from client_agent.steps.scan_sheet import write_sheet
 from ff_protocol.preparation import MIDDLE_FRAME
 from ff_protocol.spec import FederationSpec, ImageSpec
@@ -36,12 +37,14 @@ class ScanOptions:
         data: as for `train`.
         labels: CSV with labels.
         source: whatever else there is to say of the images.
+        split: of a source divided into train, val and test, this part; None looks at all.
         sheet: PNG to write, with a row of prepared images for each class.
     """
 
     data: Location
     labels: Path | None = None
     source: SourceOptions = NOTHING_SAID
+    split: str | None = None
     sheet: Path | None = None
 
 
@@ -108,6 +111,10 @@ def scan(
             HeaderIndex(index or cached_index()),
             lambda done, total: task.update(done / max(total, 1), f"{done}/{total}"),
         )
+    if options.split is not None:
+        names_seen = [name for name, _ in looked.seen]
+        chosen = set(of_split(Path(options.data.name), names_seen, options.split))
+        looked = replace(looked, seen=[item for item in looked.seen if item[0] in chosen])
     if not looked.seen and not looked.skipped:
         raise DataError(
             f"{options.data.name}: no images found",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from client_agent.errors import DataError, NetworkError, UsageError
@@ -102,6 +103,26 @@ def test_a_file_in_one_part_or_bare(server: Server, file: bytes) -> None:
         data = load_unlabelled(server.address, image_size=16, channels=1)
         assert data.identifiers == ("1.4",)
         assert (data.images[0, ..., 0] == PIXELS).all()
+
+
+def test_files_are_fetched_side_by_side_and_come_in_order(server: Server, tmp_path: Path) -> None:
+    """Each answer waits until a second request is there: one at a time would never end."""
+    meeting = threading.Barrier(2, timeout=20)
+    server.say("series", SERIES)
+    sides = {"00280010": {"vr": "US", "Value": [4]}, "00280011": {"vr": "US", "Value": [4]}}
+    items = [data_set(x00080018=f"1.{number}") | sides for number in range(8)]
+    server.say(METADATA, json.dumps(items).encode())
+    for number in range(8):
+        dataset = make_dataset(np.full((4, 4), 10 * number, np.uint8))
+        data = write(dataset, tmp_path / f"{number}.dcm").read_bytes()
+
+        def late(data: bytes = data) -> Answer:
+            meeting.wait()
+            return 200, {"Content-Type": "application/dicom"}, data
+
+        server.answers[f"/w/studies/1.2/series/1.3/instances/1.{number}"] = late
+    data = load_unlabelled(server.address, image_size=4, channels=1)
+    assert data.images[:, 0, 0, 0].tolist() == [10 * number for number in range(8)]
 
 
 def test_the_query_is_sent_and_paging_ends(server: Server) -> None:

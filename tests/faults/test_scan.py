@@ -1,6 +1,7 @@
 """`ff-agent scan` as a site admin calls it: with and without a home, on sound and on bad data."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,5 +134,10 @@ def test_an_npz_file_is_counted_by_split(tmp_path: Path, digits: Path, named: bo
     assert rows["zero", "npz train"].images == rows["zero", "npz train"].unknown_patients == zeros
     assert rows["zero", "npz test"].unknown_patients == 0
     assert rows["zero", "npz test"].sizes == (("8 x 8", rows["zero", "npz test"].files),)
+    some = ScanOptions(tmp_path / "a.npz", split="test")
+    (row,) = {row.modality for row in scan(some, index=tmp_path / "i").overview.rows}
+    assert row == "npz test"
+    with pytest.raises(DataError, match="no folder 'val'"):
+        scan(replace(some, split="val"), index=tmp_path / "i")
     # The federation here knows two of the three digits.
     assert list(looked.overview.unmapped) == ["two" if named else "2"]

@@ -22,6 +22,7 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 WHOLE_SECONDS = 900.0
 _ATTEMPTS = 3
+_CONNECTIONS = 4
 _PAUSE_SECONDS = 0.5
 _CHUNK = 1 << 20
 _JSON = "application/dicom+json"
@@ -30,7 +31,7 @@ _ACCEPT_DICOM = f'multipart/related; type="{_DICOM}"; transfer-syntax=*'
 
 
 class WebClient:
-    """A connection to a DICOMweb server, kept open between requests. Use as a context manager."""
+    """Connections to a server, kept open between requests, for several threads; use by `with`."""
 
     def __init__(self, address: DicomWebAddress, credentials: Credentials) -> None:
         import urllib3
@@ -49,6 +50,7 @@ class WebClient:
                 ) from error
         self._pool = urllib3.PoolManager(
             num_pools=1,
+            maxsize=_CONNECTIONS,
             ssl_context=context,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             retries=False,

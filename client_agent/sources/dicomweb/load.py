@@ -1,12 +1,16 @@
-"""Images of a DICOMweb server: series by QIDO-RS, headers by their metadata, files one at a time.
+"""Images of a DICOMweb server: series by QIDO-RS, headers by their metadata, then the files.
 
-Nothing is written to a disk: a file is in memory while its pixels are prepared, and gone.
+Nothing is written to a disk: a few files are in memory until their pixels are prepared.
 """
 
+import contextlib
 import io
+import itertools
 import os
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from client_agent.errors import DataError
@@ -25,6 +29,9 @@ from client_agent.sources.reading import FileItem, Read, read_items
 PAGE = 500
 MAX_SERIES = 1_000_000
 MAX_INSTANCES = 5_000_000
+
+AHEAD = 4
+"""Files asked for at once, and held in memory."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -79,7 +86,8 @@ def read_labelled(
         plan = plan_seen(lambda: seen, list, names, wanted, rule, address.name)
         require(plan.items, names, wanted, address.name)
         items = [_by_uid(item) for item in plan.items]
-        result = read_items(items, _Fetch(client, rendering), image_size, channels, on_progress)
+        with _ahead(client, items, rendering) as load:
+            result = read_items(items, load, image_size, channels, on_progress)
     result.damaged += plan.damaged
     result.others += plan.others
     return result
@@ -100,7 +108,8 @@ def read_unlabelled(
     with _client(address) as client:
         seen = _headers(client, address, (), on_progress)
         items = [_by_uid(FileItem(path, path, -1)) for path, header in seen if not header.reason]
-        result = read_items(items, _Fetch(client, rendering), image_size, channels, on_progress)
+        with _ahead(client, items, rendering) as load:
+            result = read_items(items, load, image_size, channels, on_progress)
     for path, header in seen:
         if header.reason:
             kind = result.damaged if header.damaged else result.others
@@ -108,19 +117,30 @@ def read_unlabelled(
     return result
 
 
-class _Fetch:
-    """Fetches and decodes one instance: what `read_items` calls."""
+@contextlib.contextmanager
+def _ahead(
+    client: WebClient, items: Sequence[FileItem], rendering: Rendering | None
+) -> Iterator[Callable[[FileItem], tuple[RawImage, ...]]]:
+    """Give `read_items` what it calls for each item in order; the next files come meanwhile.
 
-    def __init__(self, client: WebClient, rendering: Rendering | None) -> None:
-        self._client = client
-        self._rendering = rendering
+    A server at a distance answers each request late: `AHEAD` of them wait for it side by side.
+    """
+    pool, left = ThreadPoolExecutor(AHEAD), iter(items)
+    fetched: deque[Future[memoryview]] = deque()
 
-    def __call__(self, item: FileItem) -> tuple[RawImage, ...]:
-        data = self._client.get_instance(item.relative)
+    def load(_: FileItem) -> tuple[RawImage, ...]:
+        for item in itertools.islice(left, AHEAD - len(fetched)):
+            fetched.append(pool.submit(client.get_instance, item.relative))
+        data = fetched.popleft().result()
         try:
-            return read_dicom(io.BytesIO(data), self._rendering)
+            return read_dicom(io.BytesIO(data), rendering)
         except OSError as error:  # a parser's complaint: there is no file to be unreadable
             raise DataError(f"damaged DICOM file ({type(error).__name__})") from error
+
+    try:
+        yield load
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _client(address: DicomWebAddress) -> WebClient:
