@@ -20,8 +20,10 @@ from client_agent.sources.load import load_images, load_unlabelled
 from client_agent.sources.location import Location, parse_location
 from client_agent.sources.naming import find_images
 from client_agent.sources.options import SourceOptions
+from client_agent.steps.reading import read_labelled, recipe_of
 from client_agent.steps.scan import ScanOptions, scan
-from client_agent.steps.train import TrainOptions, _read, _remembered
+from client_agent.steps.train import TrainOptions
+from client_agent.steps.train_class import _remembered
 from client_agent.steps.withdraw import _options as withdraw_options
 from ff_protocol.preparation import parse_frame
 from tests.dicom_files import SHARED
@@ -122,7 +124,9 @@ def test_scan_training_and_withdrawal_take_a_server_and_write_no_secret(
     rows = {row.class_name: row for row in scanned.overview.rows}
     assert (rows["zero"].files, rows["zero"].images) == (3, 32)
     options, notes = TrainOptions(address, source=source, steps=2, threads=1), Notes()
-    data = _read(site, options, notes)
+    data = read_labelled(
+        site, options.data, recipe_of(site), classes=options.classes, progress=notes
+    )
     assert "frame rule all is this site's alone" in notes.lines
     names = tuple(ImageName(name, name) for name in data.identifiers)
     record = TrainingImages("0" * 64, "zero", _remembered(options), names)
