@@ -1,7 +1,8 @@
-"""`python -m benchmarks.audit`: does the audit find planted leaks and pass honest ones?
+"""`python -m benchmarks audit`: does the audit find planted leaks and pass honest ones?
 
 Each trial is seeded by its number and kept in DIR/trials, so that a run that was stopped goes on;
-DIR/results.json has the rates, every trial's figures, and where they were taken.
+DIR/results.json has the rates, every trial's figures, and where they were taken; DIR/table.md the
+table for docs/benchmarks.md.
 """
 
 import json
@@ -35,25 +36,28 @@ GOALS.update({name: 0.95 for name in LEAKS if name.startswith("10 %")})
 @click.option("--trials", type=click.IntRange(1), default=TRIALS, show_default=True)
 @click.option("--kinds", default=",".join(KINDS), show_default=True, help="Comma-separated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
-              help="Trials side by side, one thread each.")  # fmt: skip
-@click.option("--quick", is_flag=True, help="Two trials of replays only.")
+              help="Trials side by side, one thread each if several.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="Two trials of replayed digits only.")
 def main(out: Path, trials: int, kinds: str, jobs: int, quick: bool) -> None:
     """Plant leaks in real images, audit them, and count what the gate finds.
 
-    All trials take about half an hour of one core. Seeds are the trials' numbers, from 0.
+    All trials take about half an hour of a quiet core. Seeds are the trials' numbers, from 0.
     """
-    chosen = ["replays"] if quick else kinds.split(",")
-    if unknown := set(chosen) - set(KINDS):
+    chosen = ["digits"] if quick else kinds.split(",")
+    if unknown := set(chosen) - {*KINDS, "digits"}:
         raise click.BadParameter(f"{', '.join(unknown)}; choose from {', '.join(KINDS)}")
     count = QUICK_TRIALS if quick else trials
     wanted = [(out / "trials", kind, trial) for trial in range(count) for kind in chosen]
     (out / "trials").mkdir(parents=True, exist_ok=True)
-    context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_one_thread) as pool:
-        kept = list(pool.map(_keep_trial, wanted))
+    if jobs == 1:
+        kept = [_keep_trial(item) for item in wanted]
+    else:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_one_thread) as pool:
+            kept = list(pool.map(_keep_trial, wanted))
     audited = [Audited.from_dict(row) for trial in kept for row in trial["audits"]]
+    given = sys.argv[2:] if sys.argv[1:2] == ["audit"] else sys.argv[1:]
     results = {
-        "command": "python -m benchmarks.audit " + shlex.join(sys.argv[1:]),
+        "command": "python -m benchmarks audit " + shlex.join(given),
         "environment": describe_environment(),
         "seeds": [0, count - 1],
         "core_seconds": sum(trial["core_seconds"] for trial in kept),
@@ -61,6 +65,7 @@ def main(out: Path, trials: int, kinds: str, jobs: int, quick: bool) -> None:
         "trials": [{**row.to_dict(), "failed": list(row.failed)} for row in audited],
     }
     write_atomically(out / "results.json", canonical.dumps(results))
+    write_atomically(out / "table.md", _markdown(results["rates"]).encode())
     _show(results)
     print(f"written: {out / 'results.json'}")
 
@@ -119,18 +124,27 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _show(results: dict[str, Any]) -> None:
-    rows = [
-        [
-            row["generator"],
-            f"{row['trials']}",
-            f"{row['refused']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
-            f"{'<=' if row['honest'] else '>='} {row['goal']}" if row["goal"] else "",
-            ", ".join(f"{name} {count}" for name, count in row["by_figure"].items()),
-        ]
-        for row in results["rates"]
+_COLUMNS = ["generator", "trials", "refused (95 %)", "goal", "by, of the trials"]
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["generator"],
+        f"{row['trials']}",
+        f"{row['refused']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
+        f"{'<=' if row['honest'] else '>='} {row['goal']}" if row["goal"] else "",
+        ", ".join(f"{name} {count}" for name, count in row["by_figure"].items()),
     ]
-    show_table("audit of planted leaks", ["generator", "trials", "refused", "goal", "by"], rows)
+
+
+def _markdown(rows: list[dict[str, Any]]) -> str:
+    """The table of docs/benchmarks.md."""
+    lines = [_COLUMNS, ["---"] * len(_COLUMNS), *map(_cells, rows)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _show(results: dict[str, Any]) -> None:
+    show_table("audit of planted leaks", _COLUMNS, [_cells(row) for row in results["rates"]])
     for key, value in results["environment"].items():
         print(f"{key}: {value}")
     print(f"seeds: {results['seeds'][0]} to {results['seeds'][1]}")
@@ -139,4 +153,4 @@ def _show(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks.audit")
+    main(prog_name="python -m benchmarks audit")

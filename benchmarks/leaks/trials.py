@@ -101,8 +101,13 @@ class Audited:
 
 
 def run_trial(kind: str, trial: int) -> list[Audited]:
-    """Run trial number `trial` of one of `KINDS`."""
-    return {"replays": _replays, "trained": _trained, "overtrained": _overtrained}[kind](trial)
+    """Run trial number `trial` of one of `KINDS`, or of `digits`: replays of digits, in seconds."""
+    return {
+        "replays": _replays,
+        "trained": _trained,
+        "overtrained": _overtrained,
+        "digits": lambda trial: _replays(trial, digits=True),
+    }[kind](trial)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +135,8 @@ class _Bench:
         )  # fmt: skip
 
 
-def _replays(trial: int) -> list[Audited]:
-    case = make_case(trial)
+def _replays(trial: int, *, digits: bool = False) -> list[Audited]:
+    case = make_case(trial, digits=digits)
     bench = _Bench.set_up(trial, case)
     random = np.random.default_rng([trial, 11])
     count = samples_wanted(len(case.training))

@@ -23,7 +23,7 @@ MIN_HELD_OUT = 8
 MIN_DIFFERENT = 16
 """With fewer different training images a generator can only replay them."""
 _MOST_TRAINING = 20_000
-_MOST_HELD_OUT = 1024
+_MOST_HELD_OUT = 2048
 _MOST_OTHERS = 2000
 _SAME = 1.0  # grey levels, tolerant metric: one picture, saved twice
 
