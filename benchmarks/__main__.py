@@ -47,7 +47,8 @@ def main(
     samples: int,
     seed: int,
 ) -> None:
-    """Measure what docs/benchmarks.md publishes; `recover --help` compares ways of learning.
+    """Measure what docs/benchmarks.md publishes; `recover --help` compares ways of learning,
+    `audit --help` looks for planted leaks.
 
     Without NAMES the first five are run, in about ten minutes on two cores. With --dataset the
     round trip (or unlearning) is run on that file instead; `--dataset shared` takes the real images
@@ -113,8 +114,12 @@ def _text(value: Any) -> str:
 
 
 def run() -> None:
-    """Hand `recover`, which has options of its own, to its command, everything else to `main`."""
-    if sys.argv[1:2] == ["recover"]:
+    """Hand `audit` and `recover`, which have options of their own, to their commands."""
+    if sys.argv[1:2] == ["audit"]:
+        from benchmarks.audit import main as audit
+
+        audit(args=sys.argv[2:], prog_name="python -m benchmarks audit")
+    elif sys.argv[1:2] == ["recover"]:
         from benchmarks.recover import main as recover
 
         recover(args=sys.argv[2:], prog_name="python -m benchmarks recover")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.audit`: does the audit find planted leaks and pass honest ones?
+"""`python -m benchmarks audit`: does the audit find planted leaks and pass honest ones?
 
 Each trial is seeded by its number and kept in DIR/trials, so that a run that was stopped goes on;
 DIR/results.json has the rates, every trial's figures, and where they were taken.
@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from benchmarks.environment import describe_environment
-from benchmarks.leaks.trials import HONEST, KINDS, LEAKS, Audited, run_trial
+from benchmarks.leaks.trials import HONEST, KINDS, LEAKS, OBSERVED, Audited, run_trial
 from client_agent.audit.intervals import clopper_pearson
 from client_agent.console import show_table
 from ff_protocol import canonical
@@ -35,25 +35,28 @@ GOALS.update({name: 0.95 for name in LEAKS if name.startswith("10 %")})
 @click.option("--trials", type=click.IntRange(1), default=TRIALS, show_default=True)
 @click.option("--kinds", default=",".join(KINDS), show_default=True, help="Comma-separated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
-              help="Trials side by side, one thread each.")  # fmt: skip
-@click.option("--quick", is_flag=True, help="Two trials of replays only.")
+              help="Trials side by side, one thread each if several.")  # fmt: skip
+@click.option("--quick", is_flag=True, help="Two trials of replayed digits only.")
 def main(out: Path, trials: int, kinds: str, jobs: int, quick: bool) -> None:
     """Plant leaks in real images, audit them, and count what the gate finds.
 
     All trials take about half an hour of one core. Seeds are the trials' numbers, from 0.
     """
-    chosen = ["replays"] if quick else kinds.split(",")
-    if unknown := set(chosen) - set(KINDS):
+    chosen = ["digits"] if quick else kinds.split(",")
+    if unknown := set(chosen) - {*KINDS, "digits"}:
         raise click.BadParameter(f"{', '.join(unknown)}; choose from {', '.join(KINDS)}")
     count = QUICK_TRIALS if quick else trials
     wanted = [(out / "trials", kind, trial) for trial in range(count) for kind in chosen]
     (out / "trials").mkdir(parents=True, exist_ok=True)
-    context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_one_thread) as pool:
-        kept = list(pool.map(_keep_trial, wanted))
+    if jobs == 1:
+        kept = [_keep_trial(item) for item in wanted]
+    else:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_one_thread) as pool:
+            kept = list(pool.map(_keep_trial, wanted))
     audited = [Audited.from_dict(row) for trial in kept for row in trial["audits"]]
+    given = sys.argv[2:] if sys.argv[1:2] == ["audit"] else sys.argv[1:]
     results = {
-        "command": "python -m benchmarks.audit " + shlex.join(sys.argv[1:]),
+        "command": "python -m benchmarks audit " + shlex.join(given),
         "environment": describe_environment(),
         "seeds": [0, count - 1],
         "core_seconds": sum(trial["core_seconds"] for trial in kept),
@@ -71,7 +74,7 @@ def rates(rows: Iterable[Audited]) -> list[dict[str, Any]]:
     for row in rows:
         found.setdefault(row.generator, []).append(row.failed)
     counted = []
-    for name in (*LEAKS, *HONEST):
+    for name in (*LEAKS, *HONEST, *OBSERVED):
         verdicts = found.get(name)
         if not verdicts:
             continue
@@ -87,12 +90,18 @@ def rates(rows: Iterable[Audited]) -> list[dict[str, Any]]:
                 "refused": rate,
                 "low": low,
                 "high": high,
-                "goal": GOALS[name],
-                "reached": rate <= GOALS[name] if name in HONEST else rate >= GOALS[name],
+                "goal": GOALS.get(name),
+                "reached": _reached(name, rate),
                 "by_figure": {f: sum(f in failed for failed in verdicts) for f in figures},
             }
         )
     return counted
+
+
+def _reached(name: str, rate: float) -> bool | None:
+    if name in OBSERVED:
+        return None
+    return rate <= GOALS[name] if name in HONEST else rate >= GOALS[name]
 
 
 def _keep_trial(wanted: tuple[Path, str, int]) -> dict[str, Any]:
@@ -119,7 +128,7 @@ def _show(results: dict[str, Any]) -> None:
             row["generator"],
             f"{row['trials']}",
             f"{row['refused']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
-            f"{'<=' if row['honest'] else '>='} {row['goal']}",
+            f"{'<=' if row['honest'] else '>='} {row['goal']}" if row["goal"] else "",
             ", ".join(f"{name} {count}" for name, count in row["by_figure"].items()),
         ]
         for row in results["rates"]
@@ -133,4 +142,4 @@ def _show(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m benchmarks.audit")
+    main(prog_name="python -m benchmarks audit")

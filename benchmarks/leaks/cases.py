@@ -35,25 +35,28 @@ class Case:
     unseen: np.ndarray
 
 
-def make_case(trial: int, *, images: int | None = None, halved: bool = False) -> Case:
-    """Choose and split a class; without the shared data it is a digit of scikit-learn's.
+def make_case(
+    trial: int, *, images: int | None = None, halved: bool = False, digits: bool = False
+) -> Case:
+    """Choose and split a class.
 
     Args:
         trial: its number and seed.
         images: training images; None takes 64, 128 or 256 in turn, or fewer in a small class.
+        digits: scikit-learn's digits at 8 px, as without the shared data.
         halved: average 2 x 2 pixels, so that networks train in seconds.
     """
     dataset, class_index = CLASSES[trial % len(CLASSES)]
     path = SHARED_DATA / f"{dataset}.npz"
-    if path.is_file():
+    if path.is_file() and not digits:
         with np.load(path) as stored:
             pixels, labels = stored["train_images"], stored["train_labels"].ravel()
     else:
         from sklearn.datasets import load_digits
 
-        digits = load_digits()
+        found = load_digits()
         dataset, class_index, halved = "digits", trial % 10, False
-        pixels, labels = (digits.images * 15.9).astype(np.uint8), digits.target
+        pixels, labels = (found.images * 15.9).astype(np.uint8), found.target
     pixels = pixels[labels == class_index]
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
     pixels = pixels[np.random.default_rng([trial, 10]).permutation(len(pixels))]

@@ -12,7 +12,7 @@ from client_agent.audit.fidelity_figures import fidelity_figures
 from client_agent.audit.intervals import CONFIDENCE, Interval, clopper_pearson
 from client_agent.audit.membership import DenoisingLosses
 from client_agent.audit.membership_figures import membership_figures
-from client_agent.audit.nearness import dcr_share, nearness
+from client_agent.audit.nearness import dcr_share, nearer_to_training, nearest_ratio
 from client_agent.audit.reference import (
     MIN_HELD_OUT,
     NotAuditableError,
@@ -200,12 +200,16 @@ def _near(view: View, samples: Tensor, closest: Nearest, seed: int) -> dict[str,
     """The smoke detectors of one metric."""
     name = view.metric.name
     share, interval = dcr_share(closest.of_queries, view.among_real)
-    near = nearness(view.metric, view.training, view.held_out, samples, seed)
+    unseen = nearest(view.metric, view.held_out, view.training).of_queries
+    ratio, around_ratio = nearest_ratio(closest.of_queries, unseen, seed)
+    nearer, around_nearer = nearer_to_training(
+        view.metric, view.training, view.held_out, samples, seed
+    )
     real = len(view.training) + len(view.held_out)
     return {
         f"dcr_share_{name}": _figure(share, interval, len(samples)),
-        f"nearest_ratio_{name}": _figure(near.ratio, near.ratio_interval, real),
-        f"nearer_to_training_{name}": _figure(near.nearer, near.nearer_interval, real),
+        f"nearest_ratio_{name}": _figure(ratio, around_ratio, len(samples)),
+        f"nearer_to_training_{name}": _figure(nearer, around_nearer, real),
     }
 
 

@@ -24,7 +24,7 @@ from client_agent.audit.fidelity import (  # noqa: E402
 )
 from client_agent.audit.intervals import auc, auc_interval, clopper_pearson  # noqa: E402
 from client_agent.audit.membership_figures import true_positives  # noqa: E402
-from client_agent.audit.nearness import dcr_share, nearness  # noqa: E402
+from client_agent.audit.nearness import dcr_share, nearer_to_training, nearest_ratio  # noqa: E402
 from client_agent.audit.replay import given_away  # noqa: E402
 
 
@@ -153,14 +153,23 @@ def test_share_of_samples_nearer_than_real_images_are_to_each_other():
     assert low < 0.5 < high
 
 
-def test_nearness_of_copies_and_of_the_middle():
-    training, held_out = (torch.randn(20, 6, generator=torch.Generator().manual_seed(i))
-                          for i in (0, 1))  # fmt: skip
-    copies = nearness(VectorMetric(), training, held_out, training.repeat(3, 1), seed=0)
-    assert copies.ratio < 0.01
-    assert copies.nearer == 1.0
-    alike = nearness(VectorMetric(), training, training, training[:10], seed=0)
-    assert (alike.ratio, alike.nearer) == (1.0, 0.5)
+def test_ratio_of_distances_to_the_training_images():
+    value, (low, high) = nearest_ratio(np.array([1.0, 2.0, 9.0]), np.array([4.0, 4.0, 4.0]), 0)
+    assert value == 0.5
+    assert low == 0.25
+    assert high == 2.25
+    assert nearest_ratio(np.zeros(9), np.ones(3), 0)[0] == 0
+
+
+def test_share_nearer_to_the_training_side():
+    training, held_out = (
+        torch.randn(20, 6, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    )
+    copies = training.repeat(3, 1)
+    assert nearer_to_training(VectorMetric(), training, held_out, copies, 0)[0] == 1.0
+    value, (low, high) = nearer_to_training(VectorMetric(), training, training, copies[:10], 0)
+    assert value == 0.5
+    assert low < 0.5 < high
 
 
 def test_frechet_distance_of_two_gaussians():

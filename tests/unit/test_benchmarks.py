@@ -84,3 +84,32 @@ def test_attacks_find_copies_and_are_at_chance_without():
     assert abs(blind.auroc - 0.5) < 1.5 * blind.chance_interval
     labels = np.arange(60)
     assert (nearest_classes(members, members, labels) == labels).all()
+
+
+def test_planted_leaks_are_counted_and_kept_trial_by_trial(tmp_path):
+    from click.testing import CliRunner
+
+    from benchmarks.audit import main
+
+    def run():
+        done = CliRunner().invoke(main, ["--quick", "--out", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        return done.output, json.loads((tmp_path / "results.json").read_text())
+
+    printed, stored = run()
+    assert "audit of planted leaks" in printed
+    assert stored["command"].startswith("python -m benchmarks audit")
+    assert stored["environment"]["libraries"]["torch"]
+    assert stored["seeds"] == [0, 1]
+    rates = {row["generator"]: row for row in stored["rates"]}
+    assert rates["lookup table"]["refused"] == 1.0
+    assert rates["lookup table"]["by_figure"]["replayed_images"] == 2
+    assert rates["unseen real images"]["refused"] == 0.0
+    assert all(row["trials"] == 2 for row in stored["rates"])
+    assert len(stored["trials"]) == 2 * len(rates)
+    assert set(stored["trials"][0]["figures"]) >= {"replayed_images", "kid", "coverage"}
+    # A stopped run goes on with what is kept.
+    kept = sorted((tmp_path / "trials").iterdir())
+    assert [path.name for path in kept] == ["digits-000.json", "digits-001.json"]
+    kept[1].write_text(kept[0].read_text())
+    assert {trial["trial"] for trial in run()[1]["trials"]} == {0}
