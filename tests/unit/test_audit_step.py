@@ -68,6 +68,7 @@ def test_a_module_trained_without_an_audit_gets_its_figures_and_may_leave(
     assert {item.name for item in done.figures} == {*card.memorisation, *card.fidelity}
     assert card.memorisation
     assert any(item.bound is not None for item in done.figures)
+    assert all(item.paper for item in done.figures)
     (record,) = training_images(site.home)
     assert record.module == digest
 
