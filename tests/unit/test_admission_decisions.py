@@ -1,7 +1,11 @@
 """What waits for a person: listed, shown, admitted, refused, revoked; and who is trusted."""
 
+import contextlib
 import json
+import os
+import pty
 import shutil
+import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -22,6 +26,7 @@ from client_agent.steps.status import inspect, status
 from client_agent.steps.waiting import WaitFor
 from ff_protocol import canonical
 from ff_protocol.manifest import describe_module
+from tests.agents import COMMAND, ENVIRONMENT
 from tests.relays import MemoryRelay
 
 MANUAL = "# written by the admin\nadmission: {mode: manual}\n"
@@ -257,6 +262,37 @@ def test_the_commands_show_ask_nobody_without_a_terminal_and_speak_json(sites, o
     trusted = run(site, "trust", "hospital-1", "--json")
     assert json.loads(trusted.stdout)["trusted"] == ["hospital-1"]
     assert json.loads(run(site, "trust", "hospital-1", "--not", "--json").stdout)["trusted"] == []
+
+
+def at_a_terminal(site, answer, *arguments):
+    """Run a command at a terminal of its own and type an answer; return its code and its words."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, "--home", str(site.home.root)],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=ENVIRONMENT,
+    )
+    os.close(follower)
+    shown = b""
+    with os.fdopen(leader, "r+b", buffering=0) as stream:
+        stream.write(answer)
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while part := stream.read(4096):
+                shown += part
+    return process.wait(timeout=200), shown.decode()
+
+
+def test_at_a_terminal_it_shows_and_asks_and_no_is_no_decision(sites, offer):
+    site, bring = offer
+    digest = digest_of(sites["hospital-1"])
+    bring()
+    code, shown = at_a_terminal(site, b"n\n", "admit", digest[:8])
+    assert (code, site.home.waiting(digest).exists()) == (0, True), shown
+    assert shown.index("contact-sheet.png") < shown.index("Admit it?")
+    code, shown = at_a_terminal(site, b"y\n", "admit", digest[:8])
+    assert (code, site.home.admitted(digest).exists()) == (0, True), shown
 
 
 def test_a_reason_that_quotes_a_stranger_cannot_act_on_the_terminal(sites, offer, monkeypatch):

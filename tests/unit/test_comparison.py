@@ -1,4 +1,4 @@
-"""Do images look like their class? Real digits here; rates on medical images: the benchmark."""
+"""Do images look like their class? On real digits; benchmarks/poison.py has medical images."""
 
 import numpy as np
 import pytest
