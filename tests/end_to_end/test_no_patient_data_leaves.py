@@ -169,7 +169,7 @@ def done(tmp_path_factory, digits):
         hospital.run("revoke", "--site", "hospital-1", "--reason", "moved")
         for words in (("status",), ("inspect", "--json"), ("log",), ("doctor",)):
             hospital.run(*words, code=2 if words[0] == "inspect" else 0)
-        hospital.run("bundle", "export", outside / "bundle.tar", "--everything")
+        hospital.run("bundle", "export", outside / "bundle.tar", "--all")
         faults(hospital, root, npz)
         assert server.stop() == 0
         yield hospital, outside
