@@ -15,7 +15,7 @@ from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
 ALWAYS = ("startup", "training", "sampling", "round_trip", "relay")
-NAMES = (*ALWAYS, "unlearning")
+NAMES = (*ALWAYS, "unlearning", "flood")
 TITLES = {
     "startup": "start-up",
     "training": "training a generator (preset tiny, all cores)",
@@ -23,6 +23,7 @@ TITLES = {
     "round_trip": "whole federation: bytes, memory, accuracy",
     "relay": "the relay: throughput in proportion, CPU, many sites, Flower",
     "unlearning": "revoking against redoing the federation, and attacks before and after",
+    "flood": "strangers who flood the coordinator, and what a member notices",
 }
 
 

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import grpc
 import pytest
 
+from benchmarks.flood import Stage
 from client_agent.errors import NetworkError, RefusedError
 from client_agent.relay.channel import connect
 from client_agent.relay.retrying import Attempts
@@ -170,6 +171,18 @@ def test_whatever_stands_still_is_ended_but_what_is_meant_to_last():
         assert watching.ended_because is None
     contexts[0].cancel.assert_called_once()
     calls.close()
+
+
+def test_strangers_at_full_speed_slow_a_member_within_bounds(tmp_path):
+    """`python -m benchmarks flood` gives the factors; here it must stay usable at all."""
+    with make_federation(tmp_path) as running:
+        stage = Stage(running, tmp_path, MIB)
+        seen = stage.measure("TLS handshakes without a certificate", 1.0)
+        assert seen.attempts_per_second > 5
+        assert seen.failed == 0
+        assert seen.call_factor < 100 or seen.call_ms < 1000, seen
+        assert seen.connect_factor < 100 or seen.connect_ms < 3000, seen
+        assert running.servers[-1].process.poll() is None
 
 
 def test_connections_that_say_nothing_do_not_keep_a_site_out(federation):

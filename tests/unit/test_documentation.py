@@ -78,3 +78,31 @@ def test_make_has_the_targets_that_the_readme_names():
     makefile = (ROOT / "Makefile").read_text()
     for target in ("install", "demo", "test", "lint", "proto", "bench", "clean"):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def attacks():
+    """Every row of the threat model's tables of attacks."""
+    heading = None
+    for line in (ROOT / "docs" / "threat-model.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            heading = None
+        elif heading is None:
+            heading = cells
+        elif heading[0] == "attack" and not set(line) <= set("|- "):
+            yield pytest.param(heading, cells, id=cells[0][:60])
+
+
+@pytest.fixture(scope="module")
+def all_tests():
+    files = (ROOT / "tests").rglob("test_*.py")
+    return {name for path in files for name in re.findall(r"def (test_\w+)\(", path.read_text())}
+
+
+@pytest.mark.parametrize(("heading", "cells"), list(attacks()))
+def test_every_attack_has_a_test_that_exists(heading, cells, all_tests):
+    assert heading == ["attack", "what stops it", "what is left", "shown by"]
+    assert len(cells) == len(heading)
+    named = re.findall(r"`(test_\w+)`", cells[-1])
+    assert named or cells[-1] == "not stopped", "no test shows it"
+    assert set(named) <= all_tests, f"no such test: {set(named) - all_tests}"
