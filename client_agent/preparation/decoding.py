@@ -4,6 +4,7 @@ pydicom 3 refuses 12-bit JPEG Extended without a GPL plugin; GDCM decodes it, so
 to GDCM's file reader.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from client_agent.errors import DataError
 MAX_PIXELS = 1 << 28
 """Rows x columns x samples of one frame; more is refused before anything is allocated."""
 
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
@@ -92,4 +94,5 @@ def _pixels_only(dataset: Any) -> Any:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+    """What a decoder says, without what it quotes: that may be a value of the header."""
+    return _QUOTED.sub("...", " ".join(str(error).split()))[:160]

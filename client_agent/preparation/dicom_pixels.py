@@ -15,6 +15,14 @@ from client_agent.preparation.decoding import decode_frame
 from client_agent.preparation.dicom_rules import CT_CENTRE, CT_WIDTH
 from client_agent.preparation.voi import apply_window
 
+NAMED_BY_THE_STANDARD = frozenset(
+    {
+        *("HSV", "ARGB", "CMYK", "XYB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422"),
+        *("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "RGB", "MONOCHROME1", "MONOCHROME2"),
+    }
+)
+"""Photometric interpretations that the standard names (PS3.3 C.7.6.3.1.2)."""
+
 
 @dataclass(frozen=True)
 class DicomPixels:
@@ -51,7 +59,9 @@ def render(dataset: Any) -> DicomPixels:
         return DicomPixels(_palette(stored, dataset), frame, "palette")
     if photometric == "RGB" and stored.ndim == 3 and stored.shape[2] == 3:
         return DicomPixels(_colour_depth(stored, dataset), frame, "as stored")
-    raise DataError(f"photometric interpretation {photometric!r} is not supported")
+    # A value that the standard does not know is not shown: anything may stand in a header.
+    shown = repr(photometric) if photometric in NAMED_BY_THE_STANDARD else "(of another name)"
+    raise DataError(f"photometric interpretation {shown} is not supported")
 
 
 def _grey(stored: np.ndarray, header: "_Header", dataset: Any) -> tuple[np.ndarray, str]:

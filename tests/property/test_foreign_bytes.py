@@ -4,6 +4,8 @@ Changes to valid bytes reach deeper than random ones. `make fuzz` searches the s
 longer, guided by coverage; what it or this found is listed at the end.
 """
 
+import base64
+import textwrap
 import time
 
 import pytest
@@ -81,6 +83,47 @@ def test_a_whole_surrogate_pair_is_a_character() -> None:
 def test_a_key_without_canonical_form_is_an_error_of_ours() -> None:
     with pytest.raises(MalformedError):
         canonical.dumps({"\ud800": 1})
+
+
+def pem(kind: str, der: bytes) -> bytes:
+    body = textwrap.fill(base64.b64encode(der).decode(), 64)
+    return f"-----BEGIN {kind}-----\n{body}\n-----END {kind}-----\n".encode()
+
+
+def changed(seed: bytes, old: str, new: str) -> bytes:
+    """PEM with some DER bytes of its content, given in hexadecimal, replaced by others."""
+    kind = seed.partition(b"-----BEGIN ")[2].partition(b"-----")[0].decode()
+    der = base64.b64decode(b"".join(seed.split(b"\n")[1:-2]))
+    assert bytes.fromhex(old) in der
+    return pem(kind, der.replace(bytes.fromhex(old), bytes.fromhex(new)))
+
+
+EC_KEY, P_256, VERSION_3 = "2a8648ce3d0201", "2a8648ce3d030107", "a003020102"
+
+
+@pytest.mark.parametrize(
+    ("parser", "old", "new"),
+    [
+        ("key", EC_KEY, "2a8648ce3d027f"),  # UnsupportedAlgorithm
+        ("request", P_256, "2a8648ce3d03017f"),
+        ("certificates", VERSION_3, "a003020116"),  # InvalidVersion, no ValueError
+    ],
+)
+def test_keys_and_certificates_of_no_known_kind_are_refused(
+    parser: str, old: str, new: str
+) -> None:
+    seed = PARSERS[parser].seeds()[0]
+    assert not PARSERS[parser].check(changed(seed, old, new))
+
+
+@pytest.mark.parametrize(("old", "new"), [("03420004", "03420005"), (P_256, "2a8648ce3d03017f")])
+def test_a_statement_signed_with_what_is_no_key_is_refused(old: str, new: str) -> None:
+    document = canonical.loads(PARSERS["envelope"].seeds()[0], max_bytes=1 << 16)
+    (entry,) = document["signatures"]
+    leaf, _, rest = entry["certificates"].partition("-----END CERTIFICATE-----\n")
+    bad = changed(f"{leaf}-----END CERTIFICATE-----\n".encode(), old, new).decode()
+    entry["certificates"] = bad + rest
+    assert not PARSERS["envelope"].check(canonical.dumps(document))
 
 
 @pytest.mark.parametrize(
