@@ -1,11 +1,12 @@
-# make install | demo | test | lint | proto | bench | clean
+# make install | demo | test | lint | fuzz | proto | bench | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo-output
+SECONDS ?= 60
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint proto bench clean
+.PHONY: install demo test lint fuzz proto bench clean
 
 install: $(STAMP)
 
@@ -26,6 +27,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHON=$(CURDIR)/$(BIN)/python packaging/check-stubs.sh
+
+fuzz: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 proto: install
 	PYTHON=$(CURDIR)/$(BIN)/python proto/generate.sh

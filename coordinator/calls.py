@@ -17,15 +17,18 @@ from typing import NoReturn
 import grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
-from coordinator.errors import BusyError
+from coordinator.errors import BusyError, QuotaError
 from coordinator.identity import Peer
 from coordinator.membership import Membership
 from coordinator.metrics import TRANSFERS, Metrics
+from coordinator.quotas import CallRate, Quotas
 from coordinator.status_codes import status_of
 from ff_protocol.errors import FederatedFactoryError
 
 LOG = logging.getLogger("coordinator.calls")
 REQUEST_ID = "x-request-id"
+LIMIT, AGAIN_AFTER = "x-limit", "x-again-after"
+"""Trailing metadata of a refusal: the limit that was reached; seconds until trying again helps."""
 LASTING = frozenset({"Watch"})
 """Calls that go on until one side ends them: a shutdown does not wait for them."""
 _LATER = "try again in a moment"
@@ -38,12 +41,14 @@ class Limits:
     Attributes:
         site_calls: calls of one site.
         transfers: streams of chunks of all sites; each takes about 3 MiB of memory.
-        stall_seconds: a stream of chunks without progress for so long is ended.
+        stall_seconds: a call without progress for so long is ended, but for lasting ones.
+        quotas: what one site may use in a minute, a day, and altogether.
     """
 
     site_calls: int = 8
     transfers: int = 256
     stall_seconds: float = 120.0
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 @dataclass(eq=False)
@@ -89,6 +94,7 @@ class Calls:
         self._changed = threading.Condition()
         self._open: set[CallRecord] = set()
         self._of_site: Counter[str] = Counter()
+        self._rate = CallRate(limits.quotas.minute_calls)
         self._draining = False
         self._closed = threading.Event()
         watch = threading.Thread(target=self._watch, name="calls", daemon=True)
@@ -114,6 +120,8 @@ class Calls:
         except FederatedFactoryError as error:
             code, public = status_of(error)
             outcome, reason, text = code.name, error.error_code, f": {error.message}"
+            if isinstance(error, QuotaError):
+                context.set_trailing_metadata(_metadata(record, error))
             refuse = lambda: context.abort(code, public)  # noqa: E731
         except grpc.RpcError:
             outcome = "CANCELLED"  # the peer went away while its stream was read, or `end`
@@ -174,6 +182,7 @@ class Calls:
         record.site = site
         self._membership.check(site)
         with self._changed:
+            self._rate.take(site)
             if self._of_site[site] >= self._limits.site_calls:
                 raise BusyError(f"{site} has {self._of_site[site]} calls at once", hint=_LATER)
             self._of_site[site] += 1
@@ -209,7 +218,7 @@ class Calls:
         now, seen = time.monotonic(), (record.received, record.sent)
         if seen != record.seen:
             record.seen, record.progressed_at = seen, now
-        if record.method in TRANSFERS:
+        if record.method not in LASTING:
             stalled = now - record.progressed_at > self._limits.stall_seconds
             return "stalled" if stalled else self._expelled(record)
         return self._expelled(record)
@@ -220,3 +229,8 @@ class Calls:
         except FederatedFactoryError:
             return None  # the store does not answer: the call will notice by itself
         return "expelled" if expelled else None
+
+
+def _metadata(record: CallRecord, error: QuotaError) -> tuple[tuple[str, str], ...]:
+    waiting = () if error.again_after is None else ((AGAIN_AFTER, f"{error.again_after:.1f}"),)
+    return ((REQUEST_ID, record.request_id), (LIMIT, error.limit), *waiting)

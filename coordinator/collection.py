@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from coordinator.collection_mark import CollectionMark, read_mark
 from coordinator.errors import BusyError, RefusedStatementError, UsageError
 from coordinator.publishing import intended_chunks
+from coordinator.quotas import forget_past_days
 from coordinator.statement_book import StatementBook
 from coordinator.store import (
     CHUNKS,
@@ -142,6 +143,7 @@ class Collection:
         if batch:
             self.delete_unneeded(batch)
         self._remove_intents(time.time())
+        forget_past_days(self._store, time.time())
         return self._result
 
     def _candidates(self, now: float) -> Iterator[tuple[str, Held]]:

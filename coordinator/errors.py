@@ -77,6 +77,24 @@ class BusyError(CoordinatorError):
     error_code = "busy"
 
 
+class QuotaError(CoordinatorError):
+    """A site has used up what one site may use.
+
+    Attributes:
+        limit: name of the limit, as the option that sets it.
+        again_after: seconds after which the same call may succeed; None if waiting does not help.
+    """
+
+    exit_code = ExitCode.REFUSED
+    error_code = "quota"
+
+    def __init__(
+        self, limit: str, message: str, *, hint: str | None = None, again_after: float | None = None
+    ) -> None:
+        super().__init__(f"{message} (limit {limit})", hint=hint)
+        self.limit, self.again_after = limit, again_after
+
+
 class ExpelledError(CoordinatorError):
     """The operator has expelled the site: it is refused whatever its certificate says."""
 

@@ -6,15 +6,21 @@ killed coordinator leaves behind is removed by a later collection.
 """
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from coordinator import rules
 from coordinator.collection_mark import check_not_condemned
-from coordinator.errors import RefusedStatementError
+from coordinator.errors import QuotaError, RefusedStatementError
 from coordinator.store import INTENTS, Store, chunk_key, publication_key
 
 
-def publish_complete(store: Store, module: str, envelope: bytes, needed: Mapping[str, int]) -> bool:
+def publish_complete(
+    store: Store,
+    module: str,
+    envelope: bytes,
+    needed: Mapping[str, int],
+    admit: Callable[[], None] = lambda: None,
+) -> bool:
     """Make a publication visible if every chunk is there.
 
     Args:
@@ -22,12 +28,14 @@ def publish_complete(store: Store, module: str, envelope: bytes, needed: Mapping
         module: digest of the module.
         envelope: the signed publication, verified.
         needed: size of each chunk by digest, from `rules.needed_chunks`.
+        admit: called when the chunks are there, before anything is visible; may refuse.
 
     Returns:
         False if the module has a publication already.
 
     Raises:
         RefusedStatementError: a chunk is missing or of another size.
+        QuotaError: from `admit`.
         BusyError: a chunk is being deleted at this moment.
         StoreError: the store refuses; whether the publication is there is then unknown.
     """
@@ -38,7 +46,8 @@ def publish_complete(store: Store, module: str, envelope: bytes, needed: Mapping
         answers = store.held_many(map(chunk_key, needed)).values()
         sizes = [None if held is None else held.size for held in answers]
         rules.check_complete(needed, dict(zip(needed, sizes, strict=True)))
-    except RefusedStatementError:
+        admit()
+    except (RefusedStatementError, QuotaError):
         store.delete(intent)
         raise
     # If this fails the publication may appear yet: then the intent must outlast it.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 
 import grpc
@@ -15,6 +16,7 @@ from coordinator.heads_book import HeadsBook
 from coordinator.identity import Peer, verified_peer
 from coordinator.keyring import Keyring
 from coordinator.pipeline import Pipeline
+from coordinator.quotas import IntakeQuota, ModuleQuota, Quotas
 from coordinator.rules import check_speaker
 from coordinator.slots import Slots
 from coordinator.statement_book import StatementBook
@@ -42,6 +44,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         store: Store,
         keyring: Keyring,
         calls: Calls,
+        quotas: Quotas,
     ) -> None:
         self._calls = calls
         self._store = store
@@ -49,7 +52,8 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self._slots = Slots(SLOTS)
         self._pipeline = Pipeline(SLOTS)
         self._chunks = ChunkStore(store)
-        self._book = StatementBook(store, keyring.trust)
+        self._intake = IntakeQuota(store, quotas.day_bytes)
+        self._book = StatementBook(store, keyring.trust, ModuleQuota(store, quotas))
         self._heads = HeadsBook(store)
         self._doorbell = Doorbell(store)
 
@@ -79,8 +83,9 @@ class RelayService(relay_pb2_grpc.RelayServicer):
     ) -> Iterator[relay_pb2.ChunkAcknowledgement]:
         """Store chunks; acknowledge each as soon as it is durable."""
         with self._calls.answering(context, "PutChunks") as record:
-            record.caller(self._peer(context))
-            for digest, size in self._pipeline.map(self._store_chunk, request_iterator):
+            peer = record.caller(self._peer(context))
+            store_chunk = partial(self._store_chunk, peer)
+            for digest, size in self._pipeline.map(store_chunk, request_iterator):
                 record.received += size
                 yield relay_pb2.ChunkAcknowledgement(sha256=digest)
 
@@ -157,7 +162,9 @@ class RelayService(relay_pb2_grpc.RelayServicer):
     # Calls that wait for hours must not take the threads of those that work.
     Watch.experimental_thread_pool = WATCHERS  # type: ignore[attr-defined]
 
-    def _store_chunk(self, chunk: relay_pb2.Chunk) -> tuple[bytes, int]:
+    def _store_chunk(self, peer: Peer, chunk: relay_pb2.Chunk) -> tuple[bytes, int]:
+        # Charged for what it sends, whether that is then refused or not.
+        self._intake.charge(str(peer.identity.site_id), len(chunk.data))
         self._chunks.put(chunk.sha256, chunk.data)
         return chunk.sha256, len(chunk.data)
 

@@ -30,6 +30,7 @@ from coordinator.memory import return_memory_of_chunks
 from coordinator.metered_store import MeteredStore
 from coordinator.metrics import Metrics
 from coordinator.relay_service import RelayService
+from coordinator.resources import connections_allowed
 from coordinator.server_certificate import ServerCertificate
 from coordinator.store import Store, open_store
 from ff_protocol.clock import utc_now
@@ -79,7 +80,8 @@ class Server:
         self._home = home
         self._keyring = Keyring(home, metered, utc_now())
         self._membership = Membership(metered)
-        self._calls = Calls(self.metrics, self._membership, limits or Limits())
+        limits = limits or Limits()
+        self._calls = Calls(self.metrics, self._membership, limits)
         self._certificate = ServerCertificate(home, self.metrics)
         self._health = health.HealthServicer()
         self._server = grpc.server(
@@ -87,11 +89,12 @@ class Server:
             options=(
                 *tls.SERVER_OPTIONS,
                 ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
+                ("grpc.max_allowed_incoming_connections", connections_allowed()),
             ),
             maximum_concurrent_rpcs=WORKERS,
         )
         relay_pb2_grpc.add_RelayServicer_to_server(
-            RelayService(metered, self._keyring, self._calls), self._server
+            RelayService(metered, self._keyring, self._calls, limits.quotas), self._server
         )
         relay_pb2_grpc.add_EnrolmentServicer_to_server(
             EnrolmentService(metered, self._keyring, self._calls), self._server

@@ -5,10 +5,12 @@ at any time: objects never change, so it can be incomplete but not wrong.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from coordinator import rules
 from coordinator.errors import NotReadyError, RefusedStatementError
 from coordinator.publishing import publish_complete
+from coordinator.quotas import ModuleQuota, Quotas
 from coordinator.store import (
     PUBLICATIONS,
     REVOCATIONS,
@@ -37,8 +39,16 @@ from ff_protocol.trust import TrustRoot
 class StatementBook:
     """Publications and revocations of one federation."""
 
-    def __init__(self, store: Store, trust: TrustRoot) -> None:
+    def __init__(self, store: Store, trust: TrustRoot, quota: ModuleQuota | None = None) -> None:
+        """Prepare.
+
+        Args:
+            store: of the federation.
+            trust: to verify statements with.
+            quota: what sites may publish; None for those who only read.
+        """
         self.store = store
+        self._quota = quota or ModuleQuota(store, Quotas())
         self._trust = trust
         self._hashes: dict[str, str] = {}
         self._spec: tuple[bytes, FederationSpec] | None = None
@@ -62,6 +72,7 @@ class StatementBook:
 
         Raises:
             RefusedStatementError: chunks are missing, the class is unknown, or it is revoked.
+                QuotaError: the site has as many modules as one may.
             MalformedError, UntrustedError: it breaks the form.
         """
         spec = self.spec()[1]
@@ -75,7 +86,8 @@ class StatementBook:
         publisher = self._publisher(key)
         if publisher is None:
             needed = rules.needed_chunks(publication)
-            if publish_complete(self.store, publication.module, envelope, needed):
+            admit = partial(self._enter, publication)
+            if publish_complete(self.store, publication.module, envelope, needed, admit):
                 return False
             publisher = self._publisher(key)
         if publisher != publication.site_id:
@@ -90,10 +102,13 @@ class StatementBook:
         Raises:
             ForbiddenStatementError: it names what is not the issuer's.
             RefusedStatementError: it does not continue the issuer's chain.
+            QuotaError: the chain is as long as one may be.
         """
         revocation = read_revocation(payload)
-        if rules.already_revoked(revocation, self.revocations(revocation.issuer)):
+        known = self.revocations(revocation.issuer)
+        if rules.already_revoked(revocation, known):
             return True
+        self._quota.check_revocations(revocation.issuer, len(known))
         publishers = {
             module: self._publisher(publication_key(module)) for module in revocation.modules
         }
@@ -141,11 +156,22 @@ class StatementBook:
 
     def is_revoked(self, module: str, site_id: str) -> bool:
         """Say whether a site's module is revoked by the site or the authority."""
-        return any(
-            revocation.covers(module, site_id)
-            for issuer in (site_id, str(Role.AUTHORITY))
-            for revocation in self.revocations(issuer)
+        return any(item.covers(module, site_id) for item in self._revocations_of(site_id))
+
+    def _enter(self, publication: Publication) -> None:
+        """Count it against its site's quota."""
+        site = publication.site_id
+        revoked = self._revocations_of(site)
+        self._quota.enter(
+            site,
+            publication.module,
+            lambda module: any(item.covers(module, site) for item in revoked),
         )
+
+    def _revocations_of(self, site_id: str) -> list[Revocation]:
+        """Whatever may revoke a module of this site."""
+        issuers = (site_id, str(Role.AUTHORITY))
+        return [item for issuer in issuers for item in self.revocations(issuer)]
 
     def revocations(self, issuer: str) -> list[Revocation]:
         """Return an issuer's revocations, verified, in the order of their numbers."""

@@ -17,15 +17,14 @@ STATUS_CODES: tuple[tuple[type[FederatedFactoryError], grpc.StatusCode], ...] = 
     (errors.ForbiddenStatementError, grpc.StatusCode.PERMISSION_DENIED),
     (errors.RefusedStatementError, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.MissingChunkError, grpc.StatusCode.NOT_FOUND),
+    (errors.QuotaError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreError, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.BusyError, grpc.StatusCode.UNAVAILABLE),
     (UntrustedError, grpc.StatusCode.PERMISSION_DENIED),
     (MalformedError, grpc.StatusCode.INVALID_ARGUMENT),
 )
-_PRIVATE = {
-    grpc.StatusCode.RESOURCE_EXHAUSTED: "the coordinator's store is full or not writable",
-    grpc.StatusCode.INTERNAL: "internal error: the coordinator's log says more",
-}
+_STORE = "the coordinator's store is full or not writable"
+_INTERNAL = "internal error: the coordinator's log says more"
 
 
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
@@ -33,5 +32,5 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     for kind, code in STATUS_CODES:
         if isinstance(error, kind):
             text = error.message + (f" ({error.hint})" if error.hint else "")
-            return code, _PRIVATE.get(code, text)
-    return grpc.StatusCode.INTERNAL, _PRIVATE[grpc.StatusCode.INTERNAL]
+            return code, _STORE if kind is errors.StoreError else text
+    return grpc.StatusCode.INTERNAL, _INTERNAL

@@ -9,12 +9,15 @@
     roots/<version>.dsse                       signed changes of root (root_changes.py)
     enrolments/<invitation serial>.json        which keys an invitation was exchanged for
     expulsions/<site>.json                     sites that are refused
+    intake/<site>/<day>/<bytes>-<random>.txt   what sites have sent in a day (quotas.py)
+    published/<site>/<module digest>.txt       modules that count for a site (quotas.py)
     intents/<module digest>-<random>.txt       publications that are being checked (publishing.py)
     collection.txt                             chunks that are being deleted (collection_mark.py)
 
 Objects are only ever created or deleted, never replaced: `put_if_absent` is what makes publication
 atomic, revocation chains unforkable and invitations single-use, over any number of replicas. What
-is deleted: chunks by garbage collection, and the last three kinds.
+is deleted: chunks and past days' intake by garbage collection, expulsions, counts of what was
+refused, and the last two kinds.
 """
 
 from collections.abc import Iterable, Iterator

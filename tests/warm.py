@@ -255,6 +255,8 @@ def run(request: dict[str, Any]) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         command = importlib.import_module(request["module"])
+        # As `python -m` would call itself in a usage line.
+        sys.modules["__main__"].__package__ = request["module"].rpartition(".")[0]
         sys.argv = [command.__file__ or "", *request["arguments"]]
         exec(request["before"])
         command.main()

@@ -6,6 +6,7 @@ to GDCM's file reader.
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from client_agent.errors import DataError
 MAX_PIXELS = 1 << 28
 """Rows x columns x samples of one frame; more is refused before anything is allocated."""
 
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
@@ -114,4 +116,5 @@ def _pixels_only(dataset: Any) -> Any:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+    """What a decoder says, without what it quotes: that may be a value of the header."""
+    return _QUOTED.sub("...", " ".join(str(error).split()))[:160]

@@ -71,11 +71,21 @@ def translate(error: grpc.RpcError, endpoint: str) -> AgentError:
             f"coordinator {endpoint} speaks another version of the protocol",
             hint="install the version that the consortium's operator names",
         )
+    if code == _Code.RESOURCE_EXHAUSTED and "x-limit" in (metadata := _trailing(error)):
+        # A limit of this site's own: but for the rate of calls, waiting does not help.
+        if "x-again-after" in metadata:
+            return CoordinatorUnreachableError(f"coordinator {endpoint} asks to wait: {text}")
+        return RefusedError(f"coordinator {endpoint} refuses it: {text}")
     if code == _Code.RESOURCE_EXHAUSTED:
         return CoordinatorUnreachableError(
             f"coordinator {endpoint} cannot take it: {text}", hint=f"tell its operator; {_RERUN}"
         )
     return CoordinatorUnreachableError(f"coordinator {endpoint}: {text[:300]}", hint=_RERUN)
+
+
+def _trailing(error: grpc.RpcError) -> dict[str, str]:
+    pairs = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    return {str(key): str(value) for key, value in pairs or ()}
 
 
 def _unavailable(text: str, endpoint: str) -> AgentError:

@@ -53,6 +53,27 @@ if TYPE_CHECKING:
     show_default=True,
     help="Calls that one site may have open at once.",
 )
+@click.option(
+    "--site-calls-per-minute",
+    type=click.IntRange(min=1),
+    default=1200,
+    show_default=True,
+    help="Calls that one site may make in a minute, at this replica.",
+)
+@click.option(
+    "--site-mebibytes",
+    type=click.IntRange(min=16),
+    default=16384,
+    show_default=True,
+    help="MiB that one site may send in a day (UTC), at all replicas together.",
+)
+@click.option(
+    "--site-modules",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Modules that one site may have published and not revoked.",
+)
 def command(
     home: "CoordinatorHome",
     console: Console,
@@ -62,6 +83,9 @@ def command(
     grace: float,
     stall: float,
     site_calls: int,
+    site_calls_per_minute: int,
+    site_mebibytes: int,
+    site_modules: int,
 ) -> None:
     """Serve sites over TLS 1.3 until SIGTERM or Ctrl-C, which let running calls end.
 
@@ -73,10 +97,18 @@ def command(
     import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
     from coordinator.calls import Limits
     from coordinator.logs import set_up_logs
+    from coordinator.quotas import Quotas
     from coordinator.server import Server
+    from ff_protocol.limits import MIB
 
     set_up_logs(log_format, quiet=console.quiet)
-    server = Server(home, listen, limits=Limits(site_calls=site_calls, stall_seconds=stall))
+    quotas = Quotas(
+        day_bytes=site_mebibytes * MIB,
+        modules=site_modules,
+        minute_calls=site_calls_per_minute,
+    )
+    limits = Limits(site_calls=site_calls, stall_seconds=stall, quotas=quotas)
+    server = Server(home, listen, limits=limits)
     metrics_at = server.metrics.serve(metrics) if metrics else None
 
     def started(endpoint: str) -> None:

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import math
+import re
 from typing import Any
 
 import rfc8785
@@ -22,14 +23,15 @@ def dumps(value: Any) -> bytes:
     """
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise MalformedError(f"value has no canonical JSON form: {error}") from error
 
 
 def loads(data: bytes, *, max_bytes: int, what: str = "document") -> Any:
     """Parse JSON from an untrusted party.
 
-    Refuses more than `max_bytes`, invalid UTF-8, duplicate keys, NaN and infinities, and nesting
+    Refuses more than `max_bytes`, invalid UTF-8 (halves of surrogate pairs too, which no text
+    output takes), duplicate keys, NaN and infinities, numbers that overflow to them, and nesting
     deeper than `MAX_JSON_DEPTH`.
 
     Raises:
@@ -40,14 +42,20 @@ def loads(data: bytes, *, max_bytes: int, what: str = "document") -> Any:
     if _depth(data) > MAX_JSON_DEPTH:
         raise MalformedError(f"{what}: nested deeper than {MAX_JSON_DEPTH}")
     try:
-        return json.loads(
+        value = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_unique_keys,
             parse_constant=_no_constant,
             parse_float=_finite,
         )
+        if _SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"{what}: not valid JSON ({error})") from error
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def sha256_hex(data: bytes) -> str:
@@ -87,10 +95,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{text[:20]} is too large")
-    return number
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
 
 
 def _no_constant(name: str) -> None:

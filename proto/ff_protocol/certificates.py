@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -29,6 +29,12 @@ SIGNING_LIFETIME = dt.timedelta(days=3653)
 TLS_LIFETIME = dt.timedelta(days=397)
 BACKDATE = dt.timedelta(hours=12)
 """Tolerated clock difference between the authority and a verifier: clocks are off by hours."""
+
+UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What the library raises over certificates, keys and requests that only look like ones."""
 
 
 RENEW_BEFORE = dt.timedelta(days=30)
@@ -96,7 +102,7 @@ def key_from_pem(pem: bytes, passphrase: bytes | None = None) -> ec.EllipticCurv
             key = decrypt_key(pem, passphrase)
         else:
             key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise MalformedError("not a readable private key") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise MalformedError("a private key must be ECDSA P-256")
@@ -116,7 +122,7 @@ def chain_from_pem(pem: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         chain = tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise MalformedError("not a readable certificate") from error
     if not 1 <= len(chain) <= 4:
         raise MalformedError(f"{len(chain)} certificates in one chain, 1 to 4 are accepted")
@@ -259,7 +265,7 @@ def request_public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(pem)
         valid = request.is_signature_valid
         key = request.public_key()
-    except (ValueError, InvalidSignature) as error:
+    except (InvalidSignature, *UNREADABLE) as error:
         raise MalformedError("not a readable certificate request") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise MalformedError("a certificate request must be for an ECDSA P-256 key")

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ff_protocol import canonical
 from ff_protocol.certificates import (
+    UNREADABLE,
     Credential,
     Purpose,
     chain_from_pem,
@@ -93,7 +94,10 @@ def verify(
     document = canonical.loads(envelope, max_bytes=max_bytes, what="signed statement")
     payload, signature, certificates = _parts(document)
     chain = chain_from_pem(certificates)
-    key = chain[0].public_key()
+    try:
+        key = chain[0].public_key()
+    except UNREADABLE as error:
+        raise UntrustedError("the signer's certificate holds no key that can be used") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise UntrustedError("a statement must be signed with an ECDSA key")
     try:

@@ -21,6 +21,8 @@ COMMON_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * KIB),
+    # Without it a header between the two limits is refused at random.
+    ("grpc.absolute_max_metadata_size", 16 * KIB),
     # A ping waits behind what is in the buffers: at 2 Mbit/s a few MiB take half a minute.
     ("grpc.keepalive_timeout_ms", 60_000),
 )
@@ -41,6 +43,8 @@ CLIENT_OPTIONS: tuple[tuple[str, int | str], ...] = (
 SERVER_OPTIONS: tuple[tuple[str, int | str], ...] = (
     *COMMON_OPTIONS,
     ("grpc.keepalive_time_ms", 60_000),
+    # Who connects and says nothing holds its place for so long (the default is two minutes).
+    ("grpc.server_handshake_timeout_ms", 15_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     # Two servers on one port would each get a part of the calls unnoticed.
     ("grpc.so_reuseport", 0),

@@ -12,7 +12,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import verification
 
-from ff_protocol.certificates import Purpose, chain_from_pem, chain_to_pem, root_fingerprint
+from ff_protocol.certificates import (
+    UNREADABLE,
+    Purpose,
+    chain_from_pem,
+    chain_to_pem,
+    root_fingerprint,
+)
 from ff_protocol.errors import MalformedError, UntrustedError
 from ff_protocol.names import Identity, Role
 
@@ -90,7 +96,7 @@ class TrustRoot:
         leaf = chain[0]
         try:
             self._verifier(at).verify(leaf, [*chain[1:], *self.issuing])
-        except verification.VerificationError as error:
+        except (verification.VerificationError, *UNREADABLE) as error:
             raise UntrustedError(f"certificate refused: {_reason(leaf, at, error)}") from error
         identity = leaf_identity(leaf, purpose)
         if identity.federation_id != self.federation_id:
@@ -158,7 +164,7 @@ def leaf_identity(leaf: x509.Certificate, purpose: Purpose) -> Identity:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
         key_usage = extensions.get_extension_for_class(x509.KeyUsage).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as error:
+    except (x509.ExtensionNotFound, *UNREADABLE) as error:
         raise UntrustedError(f"certificate lacks a needed extension: {error}") from error
     if constraints.ca or not key_usage.digital_signature:
         raise UntrustedError("certificate is not a leaf for signatures")
@@ -174,8 +180,11 @@ def leaf_identity(leaf: x509.Certificate, purpose: Purpose) -> Identity:
 
 
 def _reason(leaf: x509.Certificate, at: dt.datetime, error: Exception) -> str:
-    if at > leaf.not_valid_after_utc:
-        return f"it expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-    if at < leaf.not_valid_before_utc:
-        return f"it is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    try:
+        if at > leaf.not_valid_after_utc:
+            return f"it expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        if at < leaf.not_valid_before_utc:
+            return f"it is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    except UNREADABLE:  # a date that is none
+        return "its dates cannot be read"
     return str(error)

@@ -7,6 +7,7 @@ withdrawal needs them: they are listed in docs/threat-model.md and are 0600.
 """
 
 import hashlib
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,8 +44,8 @@ HEADER = {
     "StudyID": "STUDY4471XZ",
 }
 PRIVATE = "PRIVATE-SENTINEL-KX4471"
-FOLDER, FILE = "ward-9-oncology-kirschblüte", "quintessa-vorontsova-mri"
-COLUMN, NPZ, ARRAY = "surname_of_patient", "export-of-dr-zaltsberg", "patients_of_zaltsberg"
+FOLDER, FILE = "ward-9-oncology-kirschblüte", "hagedorn-ludovica-mri"
+COLUMN, NPZ, ARRAY = "surname_of_patient", "export-of-dr-marchbanks", "patients_of_marchbanks"
 LISTED = "Haverstraw^Ottoline"
 ALLOWED = ("training-images/", "withdrawn.json")
 """Below the home: which images went into a module, as their source names them."""
@@ -117,7 +118,8 @@ class Hospital:
         )
         for needles in (self.needles, self.headers):
             for name, value in HEADER.items():
-                for part in {value, value.replace("^", " "), *value.split("^"), *value.split()}:
+                parts = {value, value.replace("^", " "), *re.split(r"[\^ ]", value)}
+                for part in sorted(part for part in parts if len(part) > 5):
                     needles.text(name, part)
             needles.text("PatientBirthDate", "1951-03-17")
             needles.text("private tag", PRIVATE)
@@ -145,7 +147,7 @@ class Hospital:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, digits):
     """A whole round of a hospital and a receiver, a withdrawal, a revocation, and some faults."""
-    folder = tmp_path_factory.mktemp("hospital-of-quintessa")
+    folder = tmp_path_factory.mktemp("hospital-of-ludovica")
     hospital = Hospital(folder)
     root, npz = hospital.lay_out(digits)
     outside = tmp_path_factory.mktemp("outside")
@@ -169,7 +171,7 @@ def done(tmp_path_factory, digits):
         hospital.run("revoke", "--site", "hospital-1", "--reason", "moved")
         for words in (("status",), ("inspect", "--json"), ("log",), ("doctor",)):
             hospital.run(*words, code=2 if words[0] == "inspect" else 0)
-        hospital.run("bundle", "export", outside / "bundle.tar", "--everything")
+        hospital.run("bundle", "export", outside / "bundle.tar", "--all")
         faults(hospital, root, npz)
         assert server.stop() == 0
         yield hospital, outside

@@ -98,3 +98,31 @@ def test_the_example_policy_is_valid_and_shows_the_defaults():
     lifted = re.sub(r"^  # (?=thresholds:|  )", "  ", text, flags=re.MULTILINE)
     release = parse(SitePolicy, load_yaml(lifted, "policy"), "policy").release
     assert release.thresholds.root["coverage"] is None
+
+
+def attacks():
+    """Every row of the threat model's tables of attacks."""
+    heading = None
+    for line in (ROOT / "docs" / "threat-model.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            heading = None
+        elif heading is None:
+            heading = cells
+        elif heading[0] == "attack" and not set(line) <= set("|- "):
+            yield pytest.param(heading, cells, id=cells[0][:60])
+
+
+@pytest.fixture(scope="module")
+def all_tests():
+    files = (ROOT / "tests").rglob("test_*.py")
+    return {name for path in files for name in re.findall(r"def (test_\w+)\(", path.read_text())}
+
+
+@pytest.mark.parametrize(("heading", "cells"), list(attacks()))
+def test_every_attack_has_a_test_that_exists(heading, cells, all_tests):
+    assert heading == ["attack", "what stops it", "what is left", "shown by"]
+    assert len(cells) == len(heading)
+    named = re.findall(r"`(test_\w+)`", cells[-1])
+    assert named or cells[-1] == "not stopped", "no test shows it"
+    assert set(named) <= all_tests, f"no such test: {set(named) - all_tests}"

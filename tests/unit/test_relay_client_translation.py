@@ -14,8 +14,8 @@ TLS = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:1:
 
 
 class Fault(grpc.RpcError, grpc.Call):
-    def __init__(self, code, details):
-        self._code, self._details = code, details
+    def __init__(self, code, details, **trailing):
+        self._code, self._details, self._trailing = code, details, trailing
 
     def code(self):
         return self._code
@@ -23,8 +23,11 @@ class Fault(grpc.RpcError, grpc.Call):
     def details(self):
         return self._details
 
+    def trailing_metadata(self):
+        return tuple((name.replace("_", "-"), value) for name, value in self._trailing.items())
 
-for _name in grpc.Call.__abstractmethods__ - {"code", "details"}:
+
+for _name in grpc.Call.__abstractmethods__ - {"code", "details", "trailing_metadata"}:
     setattr(Fault, _name, None)
 Fault.__abstractmethods__ = frozenset()
 
@@ -144,3 +147,13 @@ def test_progress_fills_the_budget_up_again():
     for _ in range(10):
         attempts.failed(NetworkError("down"))
         attempts.progressed()
+
+
+def test_a_limit_of_the_sites_own_is_final_unless_waiting_helps():
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    final = translate(Fault(code, "limit site-modules", x_limit="site-modules"), "h:1")
+    assert final.exit_code == ExitCode.REFUSED
+    assert "limit site-modules" in final.message
+    passing = translate(Fault(code, "limit c", x_limit="c", x_again_after="0.5"), "h:1")
+    assert isinstance(passing, NetworkError)
+    assert passing.transient

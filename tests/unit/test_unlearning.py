@@ -44,7 +44,7 @@ EVERYONE = ["hospital-1", "hospital-2", "hospital-3"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitted:
+class BothFitted:
     """What hospital-1 made of all modules, hospital-2 of those of the first two."""
 
     folder: Path
@@ -54,7 +54,7 @@ class Fitted:
 
 
 @pytest.fixture(scope="module")
-def fitted(trained_homes, tmp_path_factory) -> Fitted:
+def fitted(trained_homes, tmp_path_factory) -> BothFitted:
     """Homes to be copied: fitting takes seconds, and each test begins with the same two."""
     folder = tmp_path_factory.mktemp("fitted")
     made = {}
@@ -64,7 +64,7 @@ def fitted(trained_homes, tmp_path_factory) -> Fitted:
     first, second = made["hospital-1"], made["hospital-2"]
     digest = share(made, first, EVERYONE)["hospital-3"]
     share(made, second, EVERYONE[:2])
-    return Fitted(folder, digest, fit(first), fit(second))
+    return BothFitted(folder, digest, fit(first), fit(second))
 
 
 @pytest.fixture
