@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from client_agent.errors import AgentError, RefusedError
+from client_agent.errors import AgentError, RefusedError, ResourceError
 from client_agent.module.card_text import check_text
 from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
@@ -23,6 +23,7 @@ from client_agent.policy.file import read_policy
 from client_agent.registry.members import load_members
 from client_agent.registry.modules import read_card
 from client_agent.registry.revocations import RevocationList
+from client_agent.sandbox.layers import layers_in_force
 from client_agent.site import Site
 from client_agent.synthesis.session import probe_module
 from ff_protocol.card import Card
@@ -218,6 +219,19 @@ def _structure_allowed(candidate: Candidate) -> None:
     check_structure(candidate.folder / MODULE_FILE, spec, limits.max_operators)
 
 
+def _confined(candidate: Candidate) -> None:
+    """Not the module's fault, so nothing is refused: the admin mends the machine or the policy."""
+    demanded = candidate.policy.require_sandbox_layers
+    missing = sorted(set(demanded) - layers_in_force()) if demanded else []
+    if missing:
+        raise ResourceError(
+            f"this site's policy demands sandbox layers that this machine lacks: "
+            f"{', '.join(missing)}",
+            hint="ff-agent doctor says what each needs; or see require_sandbox_layers in "
+            "policy.yaml",
+        )
+
+
 def _first_run(candidate: Candidate) -> None:
     site = candidate.site
     probe_module(
@@ -248,6 +262,7 @@ MODULE_RULES: tuple[Rule[Candidate], ...] = (
     Rule("card", _card_agrees),
     Rule("figures", _figures_as_demanded),
     Rule("structure", _structure_allowed),
+    Rule("sandbox", _confined),
     Rule("first_run", _first_run),
 )
 """On the files as received."""

@@ -67,6 +67,7 @@ class AdmissionPolicy(Strict):
         accept_waivers: let a demanded figure fail if the card's waiver names it.
         trusted_sites: admitted without asking; `ff-agent trust` keeps a list beside this one.
         refused_sites: nothing of theirs is fetched.
+        require_sandbox_layers: layers that must confine a module here, or none is tried out.
         compare_samples: images of a module that are compared with those of other modules; 0
             compares none, so that no module is called suspicious.
         on_poison: what follows from a module's being suspicious: `flag` notes it, `hold` has the
@@ -79,6 +80,7 @@ class AdmissionPolicy(Strict):
     accept_waivers: bool = False
     trusted_sites: tuple[str, ...] = ()
     refused_sites: tuple[str, ...] = ()
+    require_sandbox_layers: tuple[Literal["limits", "namespaces", "landlock", "seccomp"], ...] = ()
     compare_samples: int = Field(default=128, ge=0, le=1024)
     on_poison: Literal["flag", "hold", "refuse"] = "flag"
 

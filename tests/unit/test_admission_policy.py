@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from client_agent.errors import RefusedError
+from client_agent.errors import RefusedError, ResourceError
 from client_agent.module.admission import (
     MODULE_RULES,
     OFFER_RULES,
+    Candidate,
     check_module,
     check_publication,
 )
@@ -247,3 +248,22 @@ def test_every_refusal_code_stands_in_the_protocol_and_is_one_of_a_kind():
     page = (ROOT / "docs" / "protocol.md").read_text()
     for code in {*codes, *finer, "admin"}:
         assert f"`{code}`" in page, code
+
+
+def test_demanded_layers_that_the_machine_lacks_stop_the_trial_and_refuse_nobody(
+    sites, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "client_agent.module.admission.layers_in_force", lambda: frozenset({"limits"})
+    )
+    (rule,) = (rule for rule in MODULE_RULES if rule.code == "sandbox")
+
+    def check(*layers):
+        policy = AdmissionPolicy.model_validate({"require_sandbox_layers": layers})
+        rule.check(Candidate(tmp_path, None, sites["hospital-2"], policy))
+
+    with pytest.raises(ResourceError, match=r"lacks: seccomp") as caught:
+        check("limits", "seccomp")
+    assert "doctor" in str(caught.value.hint)
+    check("limits")
+    check()
