@@ -42,7 +42,7 @@ def test_a_module_as_published_is_admitted(offered):
     folder, _, receiver = offered
     card = check_module(folder, published(folder), receiver)
     assert card.class_name == "zero"
-    assert card.training.images == "128-255"
+    assert card.training.images == "64-127"
 
 
 def test_the_card_and_the_model_tell_nothing_of_machine_or_count(offered):
