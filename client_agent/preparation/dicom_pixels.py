@@ -60,8 +60,8 @@ def render(dataset: Any) -> DicomPixels:
     if photometric == "RGB" and stored.ndim == 3 and stored.shape[2] == 3:
         return DicomPixels(_colour_depth(stored, dataset), frame, "as stored")
     # A value that the standard does not know is not shown: anything may stand in a header.
-    shown = repr(photometric) if photometric in NAMED_BY_THE_STANDARD else "(of another name)"
-    raise DataError(f"photometric interpretation {shown} is not supported")
+    named = repr(photometric) if photometric in NAMED_BY_THE_STANDARD else "(of another name)"
+    raise DataError(f"photometric interpretation {named} is not supported")
 
 
 def _grey(stored: np.ndarray, header: "_Header", dataset: Any) -> tuple[np.ndarray, str]:
