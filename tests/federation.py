@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ SPEC: dict[str, Any] = {"classes": ["a", "b", "c"], "image": {"size": 8, "channe
 
 def ff_coordinator(*arguments: str) -> dict[str, Any]:
     """Run a command to its end; return its JSON document with `exit_code` 0 added on success."""
-    process = WARM.start("coordinator.cli", [*arguments, "--json"])
+    process = WARM.start("coordinator.cli", [*arguments, "--json"], environment=os.environ)
     out, _ = process.communicate(timeout=240)
     return {"exit_code": process.returncode, **json.loads(out)}
 

@@ -119,6 +119,7 @@ class Warm:
         *,
         before: str = "",
         longest_file: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> WarmProcess:
         """Fork a command.
 
@@ -127,6 +128,7 @@ class Warm:
             arguments: as on the command line.
             before: Python that is run first.
             longest_file: bytes that it may write to one file, as on a full disk.
+            environment: of the command; what the libraries read when they load is past.
         """
         request = {
             "module": module,
@@ -134,6 +136,7 @@ class Warm:
             "before": before,
             "longest_file": longest_file,
             "folder": str(Path.cwd()),
+            "environment": dict(self._environment if environment is None else environment),
         }
         pipes = [os.pipe() for _ in range(3)]
         with self._lock:
@@ -250,6 +253,8 @@ def run(request: dict[str, Any]) -> int:
     # A shell that starts the tests in the background has them ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
     limit = request["longest_file"]
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
