@@ -13,7 +13,8 @@ from client_agent.registry.modules import own_modules, place
 from client_agent.registry.statements import store_publication
 from client_agent.site import Site
 from client_agent.steps.send import sign_publication
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from ff_protocol import dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.files import write_atomically

@@ -28,7 +28,8 @@ from client_agent.preparation.prepare import prepare
 from client_agent.site import Site
 from client_agent.steps.fit import fit
 from client_agent.steps.synthesise import make_dataset
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from tests.homes import make_authority
 
 BRIEF = {"brainmri28": (250, 600), "bloodcells28": (250, 600), "mednist12k_28": (120, 400)}

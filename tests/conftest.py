@@ -54,7 +54,8 @@ def trained_homes(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority, digits: Path
 ) -> dict[str, Path]:
     """Homes of hospital-1, -2 and -3, each with one really trained (briefly) module."""
-    from client_agent.steps.train import TrainOptions, train
+    from client_agent.steps.train import train
+    from client_agent.steps.train_options import TrainOptions
 
     homes = {}
     for number, name in enumerate(CLASSES, start=1):

@@ -5,7 +5,7 @@ from typing import Any
 from client_agent.commands.common import needed
 from client_agent.module.packing import Terms
 from client_agent.sources.options import SourceOptions
-from client_agent.steps.train import TrainOptions
+from client_agent.steps.train_options import TrainOptions
 from client_agent.steps.waiting import WaitFor
 from ff_protocol.durations import parse_duration
 

@@ -20,11 +20,11 @@ from client_agent.registry.training_images import (
     training_images_of,
 )
 from client_agent.site import Site
-from client_agent.sources.location import Location, is_there, parse_location
-from client_agent.sources.options import SourceOptions
+from client_agent.sources.location import Location, is_there
 from client_agent.steps.reading import read_labelled, recipe_of
 from client_agent.steps.release import is_published, replace_card
 from client_agent.steps.train_class import audit_trained, site_classes
+from client_agent.steps.train_options import TrainOptions
 from ff_protocol.manifest import MODULE_FILE, describe_module
 
 if TYPE_CHECKING:
@@ -144,21 +144,20 @@ def _load(
     site: Site, record: TrainingImages, data: Location | None, progress: Progress
 ) -> "LabelledImages":
     """Read the images as `train` did."""
-    options = record.options
-    where = data or parse_location(options["data"])
-    if not is_there(where):
+    options = TrainOptions.from_json(record.options, data)
+    if not is_there(options.data):
         raise NotReadyError(
-            f"{record.class_name}: its images are not at {where} any more",
+            f"{record.class_name}: its images are not at {options.data} any more",
             hint="say where they lie: --data PATH",
         )
     return read_labelled(
         site,
-        where,
+        options.data,
         recipe_of(site),
-        labels=None if options["labels"] is None or data is not None else Path(options["labels"]),
-        source=SourceOptions.from_json(options.get("source")),
-        classes=options.get("classes"),
-        split=options["split"],
+        labels=options.labels,
+        source=options.source,
+        classes=options.classes,
+        split=options.split,
         progress=progress,
     )
 

@@ -9,7 +9,8 @@ from client_agent.steps.fit import Fitted, fit
 from client_agent.steps.receive import Received, receive
 from client_agent.steps.revoke import deliver_revocations
 from client_agent.steps.send import Sent, send
-from client_agent.steps.train import Trained, TrainOptions, train
+from client_agent.steps.train import Trained, train
+from client_agent.steps.train_options import TrainOptions
 from client_agent.steps.waiting import WaitFor
 
 

@@ -13,7 +13,8 @@ from client_agent.registry.modules import own_modules, read_card
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
 from client_agent.steps.reading import read_labelled, recipe_of
-from client_agent.steps.train_class import TrainOptions, select_class, train_class
+from client_agent.steps.train_class import select_class, train_class
+from client_agent.steps.train_options import TrainOptions
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ to memorise, and it is what the audit compares the training images with. The aud
 exported module, and its figures are signed with it.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS, HoldOut, hold_out
 from client_agent.errors import DataError
-from client_agent.module.packing import PackedModule, Terms, pack_module
+from client_agent.module.packing import PackedModule, pack_module
 from client_agent.policy.file import read_policy
 from client_agent.progress import Progress
 from client_agent.registry.modules import own_modules, remove_folder
@@ -25,63 +25,16 @@ from client_agent.registry.training_images import (
     withdrawn_among,
 )
 from client_agent.site import Site
-from client_agent.sources.location import Location, remembered
-from client_agent.sources.options import NOTHING_SAID, SourceOptions
 from client_agent.steps.release import is_published
+from client_agent.steps.train_options import TrainOptions
 from ff_protocol import canonical
 from ff_protocol.durations import format_duration
 from ff_protocol.manifest import describe_module
 
 if TYPE_CHECKING:
     from client_agent.audit.audit import AuditResult, SiteClasses
-    from client_agent.generator.presets import Preset
-    from client_agent.generator.privacy import PrivacyTarget
-    from client_agent.generator.training import Budget, TrainedGenerator, TrainingProgress
+    from client_agent.generator.training import TrainedGenerator, TrainingProgress
     from client_agent.sources.labelled import LabelledImages
-
-
-DEFAULT_SECONDS = {"tiny": 600.0, "small": 3600.0, "large": 14400.0}
-"""Training time per class where neither --budget nor --steps is given, by preset."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What `train` may be told.
-
-    Attributes:
-        data: DICOM tree, DICOMDIR, class folders, MedMNIST-style `.npz`, or a DICOMweb server.
-        labels: CSV with labels for DICOM files.
-        source: whatever else there is to say of the images.
-        classes: the classes to take from `data`; None takes all that are there.
-        split: which split of an `.npz`.
-        seconds: time budget per class; None with `steps` None takes the preset's default.
-        steps: step budget per class.
-        seed: of initialisation, order and noise.
-        threads: compute threads; None takes all cores.
-        device: `auto` takes a CUDA device if there is one.
-        retrain: train classes again that have a module or were revoked.
-        dp_epsilon: train with (epsilon, delta)-differential privacy.
-        dp_delta: the guarantee's delta.
-        audit: measure what the modules give away; may be left out only where the site's policy does
-            not demand it.
-        terms: licence and terms of use for the cards.
-    """
-
-    data: Location
-    labels: Path | None = None
-    source: SourceOptions = NOTHING_SAID
-    classes: tuple[str, ...] | None = None
-    split: str = "train"
-    seconds: float | None = None
-    steps: int | None = None
-    seed: int = 0
-    threads: int | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    retrain: bool = False
-    dp_epsilon: float | None = None
-    dp_delta: float = 1e-5
-    audit: bool = True
-    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +71,7 @@ class ChosenClass:
             tuple(self.names[index] for index in part)
             for part in (self.parts.trained_on, self.parts.held_out)
         )
-        return TrainingImages(module, self.name, _remembered(options), trained_on, held_out)
+        return TrainingImages(module, self.name, options.to_json(), trained_on, held_out)
 
 
 def select_class(
@@ -229,7 +182,7 @@ def _trained(
     if options.audit:
         release = read_policy(site.home).release
         most_membership = release.most_membership(len(what.parts.trained_on))
-    preset, budget, privacy = _recipe(site, options)
+    preset, budget, privacy = options.recipe(site.spec)
     # The checkpoint's name covers all that must be equal for it to be continued.
     settings = {
         "class": what.name,
@@ -279,22 +232,6 @@ def _trained(
     return trained, folder
 
 
-def _recipe(site: Site, options: TrainOptions) -> tuple["Preset", "Budget", "PrivacyTarget | None"]:
-    from client_agent.generator.presets import preset_for
-    from client_agent.generator.privacy import DEFAULT_STEPS, PrivacyTarget, private_preset
-    from client_agent.generator.training import Budget
-
-    preset = preset_for(site.spec.preset, site.spec.image.size, site.spec.image.channels)
-    if options.dp_epsilon is not None:
-        steps = DEFAULT_STEPS if options.steps is None else options.steps
-        target = PrivacyTarget(options.dp_epsilon, options.dp_delta)
-        return private_preset(preset), Budget(options.seconds, steps), target
-    seconds = options.seconds
-    if seconds is None and options.steps is None:
-        seconds = DEFAULT_SECONDS[preset.name]
-    return preset, Budget(seconds, options.steps), None
-
-
 def audit_trained(
     site: Site,
     class_name: str,
@@ -324,23 +261,3 @@ def audit_trained(
     for notice in (*found.notices, *([found.not_auditable] if found.not_auditable else [])):
         progress.note(f"{class_name}: {notice}")
     return found
-
-
-def _remembered(options: TrainOptions) -> dict[str, Any]:
-    """What it takes to train the class again, as JSON values; stays in this home."""
-    return {
-        "data": remembered(options.data),
-        "labels": None if options.labels is None else str(options.labels.absolute()),
-        "source": options.source.to_json(),
-        "split": options.split,
-        "seconds": options.seconds,
-        "steps": options.steps,
-        "seed": options.seed,
-        "threads": options.threads,
-        "device": options.device,
-        "dp_epsilon": options.dp_epsilon,
-        "dp_delta": options.dp_delta,
-        "classes": None if options.classes is None else list(options.classes),
-        "audit": options.audit,
-        "terms": asdict(options.terms),
-    }

@@ -5,13 +5,11 @@ once. Order makes it crash-safe: the images are marked and the plan is noted bef
 trained; the statement's file is the point of no return; a rerun goes on from wherever it stopped.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS
 from client_agent.errors import NotReadyError, ReleaseRefusedError, UsageError
-from client_agent.module.packing import Terms
 from client_agent.policy.file import read_policy
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, remove_folder
@@ -31,7 +29,6 @@ from client_agent.registry.training_images import (
 from client_agent.site import Site
 from client_agent.sources.location import Location, is_there, parse_location
 from client_agent.sources.naming import find_images
-from client_agent.sources.options import SourceOptions
 from client_agent.steps.apply import apply_revocations
 from client_agent.steps.revoke import (
     Unlearned,
@@ -40,7 +37,8 @@ from client_agent.steps.revoke import (
     sign_revocation,
 )
 from client_agent.steps.send import sign_publication
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import MAX_REASON_CHARACTERS
 
@@ -245,24 +243,13 @@ def _successor(
 
 
 def _options(site: Site, record: TrainingImages, data: Location | None) -> TrainOptions:
-    value: dict[str, Any] = record.options
-    return TrainOptions(
-        data=data or parse_location(value["data"]),
-        source=SourceOptions.from_json(value.get("source")),
-        labels=None if value["labels"] is None or data is not None else Path(value["labels"]),
+    options = TrainOptions.from_json(record.options, data)
+    return replace(
+        options,
         classes=(record.class_name,),
-        split=value["split"],
-        seconds=value["seconds"],
-        steps=value["steps"],
-        seed=value["seed"],
-        threads=value["threads"],
-        device=value["device"],
         retrain=True,
         # A policy that was tightened since must not stand in the way of a withdrawal.
-        audit=value.get("audit", True) or read_policy(site.home).release.require_audit,
-        terms=Terms(**value.get("terms", {})),
-        dp_epsilon=value["dp_epsilon"],
-        dp_delta=value["dp_delta"],
+        audit=options.audit or read_policy(site.home).release.require_audit,
     )
 
 

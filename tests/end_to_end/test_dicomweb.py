@@ -22,8 +22,7 @@ from client_agent.sources.naming import find_images
 from client_agent.sources.options import SourceOptions
 from client_agent.steps.reading import read_labelled, recipe_of
 from client_agent.steps.scan import ScanOptions, scan
-from client_agent.steps.train import TrainOptions
-from client_agent.steps.train_class import _remembered
+from client_agent.steps.train_options import TrainOptions
 from client_agent.steps.withdraw import _options as withdraw_options
 from ff_protocol.preparation import parse_frame
 from tests.dicom_files import SHARED
@@ -129,7 +128,7 @@ def test_scan_training_and_withdrawal_take_a_server_and_write_no_secret(
     )
     assert "frame rule all is this site's alone" in notes.lines
     names = tuple(ImageName(name, name) for name in data.identifiers)
-    record = TrainingImages("0" * 64, "zero", _remembered(options), names)
+    record = TrainingImages("0" * 64, "zero", options.to_json(), names)
     store_training_images(site.home, record)
     (record,) = training_images(site.home)
     assert withdraw_options(record, None) == replace(options, classes=("zero",), retrain=True)

@@ -14,7 +14,8 @@ from client_agent.site import open_site
 from client_agent.steps.join import join
 from client_agent.steps.receive import receive
 from client_agent.steps.send import send
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from tests.agents import agent, finish, start_agent
 from tests.conftest import CLASSES
 from tests.federation import make_federation

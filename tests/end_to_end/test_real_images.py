@@ -12,7 +12,8 @@ from client_agent.module.admission import check_module
 from client_agent.preparation.prepare import Recipe, read_recipe
 from client_agent.registry.modules import own_modules, place
 from client_agent.steps.fit import fit
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from client_agent.synthesis.shards import ShardStore
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.limits import MIB

@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from client_agent.errors import DataError, UsageError
 from client_agent.sources.options import SourceOptions
 from client_agent.steps.scan import ScanOptions, scan
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from tests.agents import agent, agent_json
 from tests.dicom_files import PIXELS, make_dataset, write, write_bad
 from tests.homes import make_authority

@@ -24,7 +24,8 @@ from client_agent.sources.labelled import LabelledImages
 from client_agent.steps.audit import audit
 from client_agent.steps.send import send
 from client_agent.steps.train import train
-from client_agent.steps.train_class import TrainOptions, select_class
+from client_agent.steps.train_class import select_class
+from client_agent.steps.train_options import TrainOptions
 from ff_protocol.card import Figure
 from ff_protocol.manifest import describe_file, describe_module
 from tests.relays import MemoryRelay

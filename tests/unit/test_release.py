@@ -19,7 +19,8 @@ from client_agent.registry.training_images import training_images
 from client_agent.steps.bundle import export_bundle
 from client_agent.steps.release import replace_card, waive
 from client_agent.steps.send import send
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from client_agent.steps.withdraw import withdraw
 from ff_protocol.card import Figure, Waiver, bucket, bucket_floor
 from ff_protocol.manifest import describe_module

@@ -18,7 +18,8 @@ from client_agent.steps.fit import Fitted, fit
 from client_agent.steps.revoke import finish_unlearning, revoke
 from client_agent.steps.send import sign_publication
 from client_agent.steps.status import status
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from ff_protocol import dsse, statements
 from ff_protocol.clock import utc_now
 from ff_protocol.manifest import describe_module

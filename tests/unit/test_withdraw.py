@@ -18,7 +18,8 @@ from client_agent.steps import withdraw as step
 from client_agent.steps.fit import fit
 from client_agent.steps.receive import receive
 from client_agent.steps.send import send
-from client_agent.steps.train import TrainOptions, train
+from client_agent.steps.train import train
+from client_agent.steps.train_options import TrainOptions
 from client_agent.steps.withdraw import withdraw
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import PUBLICATION, REVOCATION
