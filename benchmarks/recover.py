@@ -13,6 +13,9 @@ from typing import Any
 
 import click
 
+if not __package__:  # run as a file: an installed package may have the name of this folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from benchmarks.arms import BY_DEFAULT, TITLES
 from benchmarks.recovery.splits import SPLITS
 from client_agent.console import Console, execute, listen_for_stop, show_table

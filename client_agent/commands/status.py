@@ -19,7 +19,8 @@ def _show(state: dict[str, Any]) -> None:
     from client_agent.text import say
 
     print(f"{state['site']} in {state['federation']} ({state['federation_id']})")
-    print(f"home {state['home']}, coordinator {state['coordinator']}")
+    say(f"home {state['home']}", indent=5)
+    say(f"coordinator {state['coordinator']}", indent=12)
     days = {name: item["days"] for name, item in state["identity"].items()}
     print(f"certificates: TLS {days['tls']} days left, signing {days['signing']} days left")
     if state["roots"]["changing"]:

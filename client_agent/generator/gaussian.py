@@ -8,7 +8,8 @@ at a few times sigma_data, from noise given the covariance C + sigma^2 I, where 
 need a start far higher and the steps down from there.
 
 C is kept as its leading principal components and one variance for all other directions. A basis of
-k components needs 8 k images or more, so that none of them is one patient's image.
+k components needs 32 k images or more: resting on fewer, they tell whose they are before anything
+is learnt (membership AUC 0.83 at 8 images a component, 0.62 at 32; docs/benchmarks.md).
 """
 
 import math
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 MAX_COMPONENTS = 128
-IMAGES_PER_COMPONENT = 8
+IMAGES_PER_COMPONENT = 32
 # 1 MiB in the module, stored in half precision: large images get fewer components.
 _BASIS_ENTRIES = 2**19
 # 512 MiB of float32 while the components are worked out.

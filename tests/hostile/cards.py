@@ -81,7 +81,7 @@ CARDS = (
     ),
     Attack(
         "a card with half a character",
-        "valid string",
+        "surrogates not allowed",
         card=_text("within the federation only", "\\ud800"),
     ),
     Attack(

@@ -59,8 +59,8 @@ def test_coloured_noise_has_the_covariance_of_noisy_images():
 
 
 def test_every_component_rests_on_several_images_and_the_module_stays_small():
-    assert fit_gaussian(images(24)).basis.shape == (36, 3)
-    assert fit_gaussian(images(2000, size=20)).basis.shape[1] == MAX_COMPONENTS
+    assert fit_gaussian(images(96)).basis.shape == (36, 3)
+    assert fit_gaussian(images(4096, size=20)).basis.shape[1] == MAX_COMPONENTS
     wide = torch.randint(0, 256, (80, 3, 200, 200), dtype=torch.uint8)
     assert 2 * fit_gaussian(wide).basis.numel() <= 2**20
 

@@ -181,7 +181,7 @@ def test_no_name_of_a_patient_is_said_aloud(site, digits, tmp_path):
 
 
 def test_reports_need_files_with_a_patient(site, digits, tmp_path):
-    with pytest.raises(UsageError, match="npz"):
+    with pytest.raises(UsageError, match="DICOM files on disk"):
         write_reports(predict(site, digits), digits, tmp_path / "sr")
     assert not (tmp_path / "sr").exists()
 
