@@ -8,9 +8,9 @@ images, alone and with 10 % replay, and on other images of the class, of which i
 
 overtrained: 14 px. A network trained for 96 passes over 50 images.
 
-An honest Gaussian keeps a component per 32 images. With one per 8, as the generator is made now,
-the Gaussian alone gives training images away, before any training: it is audited, too, with no
-goal, as what it is.
+The generator's Gaussian keeps a component per 32 images. With one per 8, as it once did, the
+Gaussian alone gives training images away, before any training: it is audited, too, with no goal, as
+what it is.
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,6 @@
 """Images as a step needs them: read and prepared the one way that the federation agreed on."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +98,10 @@ def read_unlabelled(
 
 
 def _say_skipped(found: "LabelledImages | UnlabelledImages", progress: Progress) -> None:
-    if found.skipped:
-        names = ", ".join(item.identifier for item in found.skipped[:5])
-        progress.note(f"{len(found.skipped)} images left out: {names} ({found.skipped[0].reason})")
+    reasons = Counter(item.reason for item in found.skipped)
+    for reason, count in reasons.most_common(5):
+        first = next(item.identifier for item in found.skipped if item.reason == reason)
+        progress.note(f"{count} images left out: {reason} (the first is {first})")
+    if len(reasons) > 5:
+        rest = sum(count for _, count in reasons.most_common()[5:])
+        progress.note(f"{rest} more images left out for {len(reasons) - 5} other reasons")
