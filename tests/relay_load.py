@@ -26,6 +26,7 @@ from coordinator.home import CoordinatorHome
 from ff_protocol.limits import MIB
 from ff_protocol.manifest import describe_module
 from tests.federation import SPEC, Member, TestFederation, make_federation
+from tests.transfer import listed_publications
 
 MAX_MODULE = 4096 * MIB
 
@@ -112,7 +113,7 @@ def _receive_large(folder: Path, endpoint: str) -> dict[str, Any]:
     publication, _ = federation.site("sender").publication(entries, digest)
     started = time.monotonic()
     with _relay(federation, endpoint, federation.site("receiver")) as client:
-        assert list(client.list_statements(set())) == [(folder / "publication").read_bytes()]
+        assert listed_publications(client) == [(folder / "publication").read_bytes()]
         client.fetch_files(publication, folder / "fetched")
     seconds = time.monotonic() - started
     assert describe_module(folder / "fetched") == (digest, entries)
@@ -167,7 +168,7 @@ def _crowd(folder: Path, endpoint: str, sites: int, mebibytes: int) -> dict[str,
     for number in range(sites):
         assert describe_module(folder / f"fetched-{number}")[0] == publication.module
     with _relay(federation, endpoint, members[0]) as client:
-        assert len(list(client.list_statements(set()))) == sites + 1
+        assert len(listed_publications(client)) == sites + 1
     times = sorted(end - started for end in ends)
     return {
         "transfers": len(times),

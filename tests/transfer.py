@@ -6,11 +6,13 @@ FOLDER holds what `write_credentials` wrote; MODULE is the module's folder, or w
 Prints one JSON document.
 """
 
+import base64
 import json
 import sys
 from pathlib import Path
 
 from client_agent.relay.channel import connect
+from client_agent.relay.client import RelayClient
 from client_agent.relay.retrying import Attempts
 from ff_protocol import dsse
 from ff_protocol.certificates import (
@@ -24,7 +26,7 @@ from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.manifest import describe_module
 from ff_protocol.names import Role
-from ff_protocol.statements import read_publication
+from ff_protocol.statements import PUBLICATION, read_publication
 from ff_protocol.trust import TrustRoot
 
 
@@ -78,6 +80,16 @@ def main(action: str, endpoint: str, folder: Path, module: Path, patience: float
     document["heavy"] = sorted({"torch", "numpy", "onnxruntime"} & set(sys.modules))
     print(json.dumps(document))
     return code
+
+
+def listed_publications(client: RelayClient) -> list[bytes]:
+    """Return the publications that a coordinator lists; it sends the authority's word, too."""
+    found = []
+    for envelope in client.list_statements(set()):
+        payload = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+        if payload["predicateType"] == PUBLICATION:
+            found.append(envelope)
+    return found
 
 
 if __name__ == "__main__":

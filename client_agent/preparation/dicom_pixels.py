@@ -12,18 +12,14 @@ import numpy as np
 
 from client_agent.errors import DataError
 from client_agent.preparation.decoding import decode_frame
-from client_agent.preparation.dicom_rules import CT_CENTRE, CT_WIDTH
+from client_agent.preparation.dicom_rules import (
+    CT_CENTRE,
+    CT_WIDTH,
+    PHOTOMETRIC_INTERPRETATIONS,
+)
 from client_agent.preparation.pixel_aspect import pixel_aspect
 from client_agent.preparation.voi import apply_window
 from ff_protocol.preparation import Window
-
-NAMED_BY_THE_STANDARD = frozenset(
-    {
-        *("HSV", "ARGB", "CMYK", "XYB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422"),
-        *("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "RGB", "MONOCHROME1", "MONOCHROME2"),
-    }
-)
-"""Photometric interpretations that the standard names (PS3.3 C.7.6.3.1.2)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def render(dataset: Any, frame: int | None = None, window: Window | None = None)
     if photometric == "RGB" and stored.ndim == 3 and stored.shape[2] == 3:
         return DicomPixels(_colour_depth(stored, dataset), frame, "as stored", aspect)
     # A value that the standard does not know is not shown: anything may stand in a header.
-    named = repr(photometric) if photometric in NAMED_BY_THE_STANDARD else "(of another name)"
+    named = repr(photometric) if photometric in PHOTOMETRIC_INTERPRETATIONS else "(of another name)"
     raise DataError(f"photometric interpretation {named} is not supported")
 
 

@@ -5,6 +5,15 @@ from dataclasses import dataclass
 from client_agent.errors import DataError
 from ff_protocol.preparation import MIDDLE_FRAME, FrameRule, Window
 
+PHOTOMETRIC_INTERPRETATIONS = frozenset(
+    {
+        *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK", "XYB"),
+        *("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"),
+    }
+)
+"""Those that the standard names (PS3.3 C.7.6.3.1.2). Others are not kept or shown: anything may stand
+in a header."""
+
 CT_CENTRE = 40.0
 CT_WIDTH = 400.0
 

@@ -5,6 +5,7 @@ Identified by content, not by suffix. Truncation is told by the lengths that the
 
 import functools
 import hashlib
+import re
 import struct
 import warnings
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, BinaryIO
 
 from client_agent.errors import DataError
+from client_agent.preparation.dicom_rules import PHOTOMETRIC_INTERPRETATIONS
 from client_agent.sources.dicom_objects import other_kind, pixel_fault
 from client_agent.sources.groups import GROUP_DIGITS, group_key
 from client_agent.sources.label_tag import label_values
@@ -30,6 +32,8 @@ _PIXELS = {
 }
 _UNDEFINED = 0xFFFFFFFF
 _MAX_ITEMS = 4096
+_UID = re.compile(r"[0-9.]{1,64}")
+_MODALITY = re.compile(r"[A-Z]{2,10}")
 _MAX_TEXT = 128
 
 
@@ -222,20 +226,21 @@ def summarise(dataset: Any, syntax: str, pixels: str, tags: tuple[int, ...] = ()
         fault = pixel_fault(text("SOPClassUID"), pixels, rows, columns)
         if fault is not None:
             reason, damaged = fault.message, type(fault) is DataError
+    shown = text("PhotometricInterpretation")
     return Header(
         kind="dicom",
         reason=reason or "",
         damaged=damaged,
-        modality=text("Modality"),
+        modality=_matching(_MODALITY, text("Modality")),
         syntax=syntax or text("AvailableTransferSyntaxUID"),
         rows=number("Rows"),
         columns=number("Columns"),
         frames=number("NumberOfFrames") or 1,
-        photometric=text("PhotometricInterpretation"),
+        photometric=shown if shown in PHOTOMETRIC_INTERPRETATIONS else "",
         bits=number("BitsStored"),
-        uid=text("SOPInstanceUID"),
-        series=text("SeriesInstanceUID"),
-        study=text("StudyInstanceUID"),
+        uid=_matching(_UID, text("SOPInstanceUID")),
+        series=_matching(_UID, text("SeriesInstanceUID")),
+        study=_matching(_UID, text("StudyInstanceUID")),
         accession=accession_key(text("AccessionNumber")),
         group=group_key(text("PatientID"), text("IssuerOfPatientID")),
         burned_in=text("BurnedInAnnotation") == "YES",
@@ -244,6 +249,11 @@ def summarise(dataset: Any, syntax: str, pixels: str, tags: tuple[int, ...] = ()
         raw=text("PresentationIntentType") == "FOR PROCESSING",
         labels=label_values(dataset, tags) if tags else (),
     )
+
+
+def _matching(form: re.Pattern[str], value: str) -> str:
+    """Keep a value of the form that the standard gives it; another may be somebody's name."""
+    return value if form.fullmatch(value) else ""
 
 
 def _truncated(stream: BinaryIO, offset: int, length: int, size: int) -> bool:

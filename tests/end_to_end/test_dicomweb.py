@@ -123,15 +123,13 @@ def test_scan_training_and_withdrawal_take_a_server_and_write_no_secret(
     rows = {row.class_name: row for row in scanned.overview.rows}
     assert (rows["zero"].files, rows["zero"].images) == (3, 32)
     options, notes = TrainOptions(address, source=source, steps=2, threads=1), Notes()
-    data = read_labelled(
-        site, options.data, recipe_of(site), classes=options.classes, progress=notes
-    )
+    data = read_labelled(site, options.data, recipe_of(site), source=source, progress=notes)
     assert "frame rule all is this site's alone" in notes.lines
     names = tuple(ImageName(name, name) for name in data.identifiers)
     record = TrainingImages("0" * 64, "zero", options.to_json(), names)
     store_training_images(site.home, record)
     (record,) = training_images(site.home)
-    assert withdraw_options(record, None) == replace(options, classes=("zero",), retrain=True)
+    assert withdraw_options(site, record, None) == replace(options, classes=("zero",), retrain=True)
     one = uid("examples_ybr_color.dcm")
     found = find_images([one], record.images, None)
     assert (len(found[one]), len(record.images)) == (30, 32)

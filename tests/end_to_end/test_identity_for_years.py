@@ -3,6 +3,7 @@
 import datetime as dt
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -187,6 +188,25 @@ def test_a_running_server_renews_its_certificate_without_dropping_a_call(federat
 # Expulsion
 
 
+def may_call(federation, member) -> bool:
+    try:
+        with connect(federation.endpoint, None, federation.trust, member.tls) as relay:
+            relay.get_federation()
+    except IdentityError:
+        return False
+    return True
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Wait for what replicas look up once a second."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 def test_an_expulsion_is_in_force_on_both_replicas_and_told_to_the_others(
     federation, site, tmp_path
 ):
@@ -223,8 +243,7 @@ def test_an_expulsion_is_in_force_on_both_replicas_and_told_to_the_others(
     done = operate(federation, "expel", "hospital-bad", "--undo")
     assert done["told"]
     assert "hospital-bad may take part again" in receive(site).notes
-    with connect(federation.endpoint, None, federation.trust, bad.tls) as relay:
-        relay.get_federation()
+    assert within(5, lambda: may_call(federation, bad))
 
 
 # Enrolment without a network

@@ -2,7 +2,7 @@
 
 Real DICOM files with a patient in every header, real commands, a real coordinator. Then every byte
 that the agents handed to gRPC, that the coordinator keeps or logs, that another site got, and that
-lies in the home is searched (tests/leaks.py). Three records in the home may name files, since a
+lies in the home is searched (tests/leaks.py). Four records in the home may name files, since a
 withdrawal needs them: they are listed in docs/threat-model.md and are 0600.
 """
 
@@ -18,6 +18,7 @@ import pytest
 from client_agent.sources.write_dicom import write_dicom
 from tests.agents import Finished, finish, start_agent
 from tests.federation import make_federation
+from tests.homes import UNAUDITED
 from tests.leaks import Needles, files_below, record_requests
 
 CLASSES = ("zero", "one", "two")
@@ -47,7 +48,7 @@ PRIVATE = "PRIVATE-SENTINEL-KX4471"
 FOLDER, FILE = "ward-9-oncology-kirschblüte", "hagedorn-ludovica-mri"
 COLUMN, NPZ, ARRAY = "surname_of_patient", "export-of-dr-marchbanks", "patients_of_marchbanks"
 LISTED = "Haverstraw^Ottoline"
-ALLOWED = ("training-images/", "withdrawn.json")
+ALLOWED = ("training-images/", "withdrawn.json", "scan-index.sqlite")
 """Below the home: which images went into a module, as their source names them."""
 
 
@@ -155,6 +156,8 @@ def done(tmp_path_factory, digits):
     with make_federation(outside, SPEC) as federation:
         server = federation.start(arguments=("--log-format", "json"))
         hospital.run("join", federation.invite("hospital-1"))
+        # Classes as small as these cannot be audited; what leaves with them is searched here.
+        (hospital.home / "policy.yaml").write_text(UNAUDITED)
         hospital.run("join", federation.invite("hospital-2"), home=outside / "other")
         table = ("--labels", root / "labels.csv")
         trained = hospital.run("train", "--data", root, *table, *brief, "--json")
@@ -224,7 +227,10 @@ def test_in_the_home_only_the_lists_of_images_name_them_and_they_are_closed(done
     assert named, "the search would have found them"
     for name in named:
         assert (hospital.home / name).stat().st_mode & 0o777 == 0o600
-        assert hospital.headers.found_in((hospital.home / name).read_bytes()) == []
+        hits = hospital.headers.found_in((hospital.home / name).read_bytes())
+        if name == "scan-index.sqlite":  # which images are of one patient: a hash, told in the docs
+            hits = [hit for hit in hits if not hit.startswith("patient group")]
+        assert hits == []
 
 
 def test_the_terminal_names_files_and_no_patient(done):

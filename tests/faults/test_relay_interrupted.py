@@ -22,6 +22,7 @@ from ff_protocol.limits import CHUNK_BYTES
 from ff_protocol.manifest import describe_module
 from tests.federation import make_federation, make_module
 from tests.homes import make_authority
+from tests.transfer import listed_publications
 
 CHUNKS = 24
 
@@ -159,7 +160,7 @@ def test_two_servers_over_one_store_are_one_coordinator(federation, module, tmp_
     third = federation.start()
     second.kill()
     with relay(federation, other, endpoint=third.endpoint) as client:
-        assert list(client.list_statements(set())) == [envelope]
+        assert listed_publications(client) == [envelope]
         client.fetch_files(publication, tmp_path / "fetched")
     assert describe_module(tmp_path / "fetched")[0] == digest
 

@@ -36,6 +36,7 @@ from ff_protocol.names import Role
 from ff_protocol.statements import read_publication
 from tests.federation import TestFederation, make_federation, make_module
 from tests.proxy import Fault, Proxy
+from tests.transfer import listed_publications
 
 SCHEDULES = 200
 BATCHES = 10
@@ -208,7 +209,7 @@ def _play_on(ground: Ground, folder: Path) -> None:
     ground.proxy.faults = list(schedule.receiving)
 
     def receive(client):
-        assert list(client.list_statements(set())) == [envelope]
+        assert listed_publications(client) == [envelope]
         try:
             client.fetch_files(publication, target)
         finally:
