@@ -34,20 +34,23 @@ GOALS.update({name: 0.95 for name in LEAKS if name.startswith("10 %")})
 @click.option("--out", type=click.Path(path_type=Path), default=Path("audit-output"),
               show_default=True)  # fmt: skip
 @click.option("--trials", type=click.IntRange(1), default=TRIALS, show_default=True)
+@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="First seed.")
 @click.option("--kinds", default=",".join(KINDS), show_default=True, help="Comma-separated.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
               help="Trials side by side, one thread each if several.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="Two trials of replayed digits only.")
-def main(out: Path, trials: int, kinds: str, jobs: int, quick: bool) -> None:
+def main(out: Path, trials: int, first: int, kinds: str, jobs: int, quick: bool) -> None:
     """Plant leaks in real images, audit them, and count what the gate finds.
 
-    All trials take about half an hour of a quiet core. Seeds are the trials' numbers, from 0.
+    All trials take about half an hour of a quiet core. Seeds are the trials' numbers, from --first.
     """
     chosen = ["digits"] if quick else kinds.split(",")
     if unknown := set(chosen) - {*KINDS, "digits"}:
         raise click.BadParameter(f"{', '.join(unknown)}; choose from {', '.join(KINDS)}")
     count = QUICK_TRIALS if quick else trials
-    wanted = [(out / "trials", kind, trial) for trial in range(count) for kind in chosen]
+    wanted = [
+        (out / "trials", kind, trial) for trial in range(first, first + count) for kind in chosen
+    ]
     (out / "trials").mkdir(parents=True, exist_ok=True)
     if jobs == 1:
         kept = [_keep_trial(item) for item in wanted]
@@ -59,7 +62,7 @@ def main(out: Path, trials: int, kinds: str, jobs: int, quick: bool) -> None:
     results = {
         "command": "python -m benchmarks audit " + shlex.join(given),
         "environment": describe_environment(),
-        "seeds": [0, count - 1],
+        "seeds": [first, first + count - 1],
         "core_seconds": sum(trial["core_seconds"] for trial in kept),
         "rates": rates(audited),
         "trials": [{**row.to_dict(), "failed": list(row.failed)} for row in audited],

@@ -11,8 +11,7 @@ PHOTOMETRIC_INTERPRETATIONS = frozenset(
         *("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"),
     }
 )
-"""Those that the standard names (PS3.3 C.7.6.3.1.2). Others are not kept or shown: anything may stand
-in a header."""
+"""Those that the standard names (PS3.3 C.7.6.3.1.2); anything else in a header may be a name."""
 
 CT_CENTRE = 40.0
 CT_WIDTH = 400.0
