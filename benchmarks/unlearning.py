@@ -29,7 +29,7 @@ from client_agent.site import Site
 from client_agent.steps.fit import fit
 from client_agent.steps.revoke import revoke
 from client_agent.steps.synthesise import make_dataset
-from client_agent.steps.train import DEFAULT_SECONDS
+from client_agent.steps.train_options import DEFAULT_SECONDS
 from client_agent.steps.verify_unlearning import verify_unlearning
 from ff_protocol.manifest import describe_module
 from ff_protocol.spec import ClassifierSpec, SynthesisSpec
