@@ -48,6 +48,7 @@ OBSERVED = (
     "trained briefly, 8 images a component",
 )  # fmt: skip
 _HONEST_COMPONENTS = 32
+_LEAKING_COMPONENTS = 8
 _MIX = 10
 _BRIEF_STEPS = 60
 _BRIEF_IMAGES = 256
@@ -146,7 +147,8 @@ def _replays(trial: int, *, digits: bool = False) -> list[Audited]:
     with components_per(_HONEST_COMPONENTS):
         smooth = _gaussian(case, count, trial)
     audited.append(bench.audit("class Gaussian", smooth))
-    leaking = _gaussian(case, count, trial)
+    with components_per(_LEAKING_COMPONENTS):
+        leaking = _gaussian(case, count, trial)
     audited.append(bench.audit("class Gaussian, 8 images a component", leaking))
     mixed = np.concatenate([_draw(case, count // _MIX, random), smooth[count // _MIX :]])
     audited.append(bench.audit("10 % replay, 90 % Gaussian", mixed))
@@ -174,8 +176,9 @@ def _trained(trial: int) -> list[Audited]:
         apart = _Bench.set_up(trial, strangers)
         losses = _attack(trained, strangers, trial)
         audited.append(apart.audit("trained briefly, on other images", samples, losses))
-    as_now = _attack(_train(case, _BRIEF_STEPS, trial), case, trial)
-    figures = membership_figures(as_now, as_now.training_index, as_now.held_out_index)
+    with components_per(_LEAKING_COMPONENTS):
+        leaking = _attack(_train(case, _BRIEF_STEPS, trial), case, trial)
+    figures = membership_figures(leaking, leaking.training_index, leaking.held_out_index)
     audited.append(bench.note("trained briefly, 8 images a component", 0, figures))
     return audited
 

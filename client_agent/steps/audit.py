@@ -21,7 +21,7 @@ from client_agent.registry.training_images import (
 )
 from client_agent.site import Site
 from client_agent.sources.location import Location, is_there
-from client_agent.steps.reading import read_labelled, recipe_of
+from client_agent.steps.reading import read_training_images
 from client_agent.steps.release import is_published, replace_card
 from client_agent.steps.train_class import audit_trained, site_classes
 from client_agent.steps.train_options import TrainOptions
@@ -150,16 +150,7 @@ def _load(
             f"{record.class_name}: its images are not at {options.data} any more",
             hint="say where they lie: --data PATH",
         )
-    return read_labelled(
-        site,
-        options.data,
-        recipe_of(site),
-        labels=options.labels,
-        source=options.source,
-        classes=options.classes,
-        split=options.split,
-        progress=progress,
-    )
+    return read_training_images(site, options, progress)
 
 
 def _find(images: "LabelledImages", names: tuple[ImageName, ...], class_name: str) -> np.ndarray:

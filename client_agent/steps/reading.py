@@ -14,6 +14,7 @@ from client_agent.sources.options import NOTHING_SAID, SourceOptions, agree
 
 if TYPE_CHECKING:
     from client_agent.sources.labelled import LabelledImages, UnlabelledImages
+    from client_agent.steps.train_options import TrainOptions
 
 
 def recipe_of(site: Site) -> Recipe:
@@ -71,6 +72,26 @@ def read_labelled(
         )
     _say_skipped(found, progress)
     return found
+
+
+def read_training_images(
+    site: Site, options: "TrainOptions", progress: Progress = SILENT
+) -> "LabelledImages":
+    """Read what `train` is told to train on; reading it again gives the same images.
+
+    Raises:
+        DataError, UsageError: see `read_labelled`.
+    """
+    return read_labelled(
+        site,
+        options.data,
+        recipe_of(site),
+        labels=options.labels,
+        source=options.source,
+        classes=options.classes,
+        split=options.split,
+        progress=progress,
+    )
 
 
 def read_unlabelled(

@@ -12,7 +12,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, read_card
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
-from client_agent.steps.reading import read_labelled, recipe_of
+from client_agent.steps.reading import read_training_images
 from client_agent.steps.train_class import select_class, train_class
 from client_agent.steps.train_options import TrainOptions
 
@@ -50,16 +50,7 @@ def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Tra
     restore_replaced(site.home)
     if options.seconds is not None and options.seconds <= 0:
         raise UsageError("the training budget must be positive")
-    data = read_labelled(
-        site,
-        options.data,
-        recipe_of(site),
-        labels=options.labels,
-        source=options.source,
-        classes=options.classes,
-        split=options.split,
-        progress=progress,
-    )
+    data = read_training_images(site, options, progress)
     counts = np.bincount(data.labels, minlength=len(data.classes))
     present = [name for name, count in zip(data.classes, counts, strict=True) if count]
     kept = _kept_classes(site, present, retrain=options.retrain)
