@@ -134,7 +134,7 @@ def _large(size: int, channels: int) -> Preset:
         block_out_channels=(96, 192, 256, 256), layers_per_block=2, attention=True,
         batch_size=64, peak_lr=4e-3, adamw_lr=8e-4, sampler_steps=12, warmup_steps=500,
         # Larger images need noisier training (EDM section 5): more pixels average the noise out.
-        P_mean=0.4, sigma_max=16.0,
+        P_mean=0.4 if size > 64 else -0.2, sigma_max=16.0 if size > 64 else 8.0,
     )  # fmt: skip
 
 

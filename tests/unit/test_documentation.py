@@ -9,6 +9,8 @@ import pytest
 
 from client_agent.cli import main as agent
 from client_agent.config import AgentConfig, read_config
+from client_agent.generator.network import RawNetwork
+from client_agent.generator.presets import preset_for
 from client_agent.policy.file import SitePolicy
 from client_agent.policy.release import ReleasePolicy
 from coordinator.cli import main as coordinator
@@ -59,6 +61,14 @@ def test_the_example_spec_is_valid_and_shows_the_defaults():
     spec = read_spec(ROOT / "configs" / "spec.example.yaml")
     plain = FederationSpec.model_validate({"classes": spec.classes, "image": spec.image})
     assert spec == plain
+
+
+def test_the_example_for_gpus_is_valid_and_its_module_fits_its_own_limits():
+    spec = read_spec(ROOT / "configs" / "spec.gpu.example.yaml")
+    network = RawNetwork(preset_for(spec.preset, spec.image.size, spec.image.channels))
+    weights = sum(values.numel() for values in network.parameters())
+    assert weights < spec.policy.max_parameters
+    assert 2 * weights < spec.policy.max_module_bytes  # in half precision
 
 
 def test_the_example_configuration_is_valid_and_names_every_key():
