@@ -20,7 +20,12 @@ from ff_protocol.limits import MIB
 from ff_protocol.spec import FederationSpec
 
 _HEADING = ("key", "value", "default", "meaning")
-_KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+_KINDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+}
 
 
 @dataclass(frozen=True)

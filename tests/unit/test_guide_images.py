@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "images.md").read_text()
 
 def block(language: str) -> str:
     found = re.search(rf"^ *```{language}\n(.*?)^ *```", PAGE, re.DOTALL | re.MULTILINE)
-    return re.sub(r"^    (?=\S)", "", found[1], flags=re.MULTILINE)
+    return textwrap.dedent(found[1])
 
 
 COMMANDS = re.findall(r"^ff-agent (scan .*)$", PAGE, re.MULTILINE)
