@@ -33,15 +33,8 @@ def main(only_references: bool) -> None:
         stage(ROOT, STAGED)
     except StagingError as error:
         raise click.ClickException(str(error)) from error
-    command = [
-        "zensical",
-        "build",
-        "--strict",
-        "--clean",
-        "--config-file",
-        str(ROOT / "mkdocs.yml"),
-    ]
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT)
+    build = ["zensical", "build", "--strict", "--clean", "--config-file", "mkdocs.yml"]
+    done = subprocess.run([sys.executable, "-m", *build], cwd=ROOT)
     if done.returncode:
         sys.exit(done.returncode)
     foreign = foreign_resources(SITE)

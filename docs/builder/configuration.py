@@ -48,7 +48,7 @@ FILES = (
         "The federation spec",
         FederationSpec,
         "What all sites agree on. The operator writes it before `ff-coordinator init --spec FILE`, "
-        "which signs it; it cannot be changed afterwards. "
+        "which signs it. "
         "[Example](../../configs/spec.example.yaml).",
     ),
     ConfigurationFile(
@@ -69,15 +69,15 @@ FILES = (
     ConfigurationFile(
         "Label map",
         LabelMapFile,
-        "A site's own names of the classes, given with `--label-map`. NAME stands for a class of the "
-        "federation. "
+        "A site's own names of the classes, given with `--label-map`. NAME stands for a class of "
+        "the federation. "
         "[Example](../../configs/label-map.example.yaml).",
     ),
     ConfigurationFile(
         "site.yaml",
         SiteFile,
-        "In a site's home, written by `ff-agent join`. Edit the way to the coordinator (`endpoint`, "
-        "`server_name`, `proxy`, `patience_seconds`) and nothing else.",
+        "In a site's home, written by `ff-agent join`. Edit the way to the coordinator "
+        "(`endpoint`, `server_name`, `proxy`, `patience_seconds`) and nothing else.",
     ),
     ConfigurationFile(
         "coordinator.yaml",
@@ -94,7 +94,7 @@ ENVIRONMENT = {
     "FF_DICOMWEB_TOKEN": "bearer token for a DICOMweb server; or its file in "
     "`FF_DICOMWEB_TOKEN_FILE`",
     "FF_DICOMWEB_USER": "name for a DICOMweb server",
-    "FF_DICOMWEB_PASSWORD": "its password; or the file that holds it in `FF_DICOMWEB_PASSWORD_FILE`",
+    "FF_DICOMWEB_PASSWORD": "its password; or its file in `FF_DICOMWEB_PASSWORD_FILE`",
     "FF_DICOMWEB_CA": "certificates (PEM) that sign the DICOMweb server's",
     "NO_COLOR": "anything: no colour on the terminal",
     "XDG_CACHE_HOME": "where `scan` keeps its index outside a home",
@@ -122,8 +122,8 @@ def configuration_page() -> str:
     parts += ["## Environment", table(("variable", "meaning"), names)]
     parts.append(
         "Object stores take their credentials from the variables of Amazon's tools: "
-        "[where the state is](../operations.md#where-the-state-is). Variables for proxies are never "
-        "followed."
+        "[where the state is](../operations.md#where-the-state-is). Variables for proxies are "
+        "never followed."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -53,31 +53,37 @@ def stage(root: Path, staged: Path) -> None:
     shown: set[Path] = set()
     for page in sorted(staged.rglob("*.md")):
         original = docs / page.relative_to(staged)
-        text = "".join(
-            _LINK.sub(lambda match: _moved(match, original, root, shown), piece) if prose else piece
-            for piece, prose in outside_code(original.read_text())
+        pieces = outside_code(original.read_text())
+        page.write_text(
+            "".join(
+                _moved(text, original, root, shown) if prose else text for text, prose in pieces
+            )
         )
-        page.write_text(text)
     for path in sorted(shown):
         page = staged / SOURCES / f"{path.relative_to(root)}.md"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(_source_page(path, root))
 
 
-def _moved(match: re.Match[str], page: Path, root: Path, shown: set[Path]) -> str:
-    start, target, anchor, end = match.groups()
-    if re.match(r"[a-z]+:", target):
-        return match[0]
-    path = (page.parent / target).resolve()
-    if not path.exists() or not path.is_relative_to(root):
-        raise StagingError(f"{page.relative_to(root)}: no such file: {target}")
-    if path.is_relative_to(root / "docs"):
-        return match[0]
-    if path.is_dir():
-        raise StagingError(f"{page.relative_to(root)}: {target} is a folder; link to a file")
-    shown.add(path)
-    place = root / "docs" / SOURCES / f"{path.relative_to(root)}.md"
-    return f"{start}{os.path.relpath(place, page.parent)}{anchor or ''}{end}"
+def _moved(prose: str, page: Path, root: Path, shown: set[Path]) -> str:
+    """Return prose whose links out of docs/ lead to pages of their own, which join `shown`."""
+
+    def moved(match: re.Match[str]) -> str:
+        start, target, anchor, end = match.groups()
+        if re.match(r"[a-z]+:", target):
+            return match[0]
+        path = (page.parent / target).resolve()
+        if not path.exists() or not path.is_relative_to(root):
+            raise StagingError(f"{page.relative_to(root)}: no such file: {target}")
+        if path.is_relative_to(root / "docs"):
+            return match[0]
+        if path.is_dir():
+            raise StagingError(f"{page.relative_to(root)}: {target} is a folder; link to a file")
+        shown.add(path)
+        place = root / "docs" / SOURCES / f"{path.relative_to(root)}.md"
+        return f"{start}{os.path.relpath(place, page.parent)}{anchor or ''}{end}"
+
+    return _LINK.sub(moved, prose)
 
 
 def _source_page(path: Path, root: Path) -> str:

@@ -32,6 +32,12 @@ def in_navigation(entries=SITE["nav"]):
                 yield from [value] if isinstance(value, str) else in_navigation(value)
 
 
+@pytest.fixture(scope="module")
+def all_tests():
+    files = (ROOT / "tests").rglob("test_*.py")
+    return {name for path in files for name in re.findall(r"def (test_\w+)\(", path.read_text())}
+
+
 def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
@@ -47,10 +53,8 @@ def test_every_page_is_in_the_navigation_once_and_exists():
 
 def anchors(text):
     """Those that a forge and the site both make of a page's headings."""
-    prose = "".join(
-        piece for piece, is_prose in outside_code(text) if is_prose or "\n" not in piece
-    )
-    for heading in re.findall(r"^#+ +(.*)$", prose, re.MULTILINE):
+    pieces = [piece for piece, prose in outside_code(text) if prose or "\n" not in piece]
+    for heading in re.findall(r"^#+ +(.*)$", "".join(pieces), re.MULTILINE):
         plain = re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", heading)
         kept = re.sub(r"[^\w\s-]", "", unicodedata.normalize("NFKD", plain)).strip().lower()
         forge, site = kept.replace(" ", "-"), re.sub(r"[-\s]+", "-", kept)
@@ -59,7 +63,7 @@ def anchors(text):
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *PAGES], ids=lambda p: str(p.relative_to(ROOT))
+    "page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT))
 )
 def test_every_relative_link_and_its_anchor_lead_somewhere(page):
     for path, anchor in links(page.read_text()):
@@ -148,21 +152,27 @@ def test_the_example_module_keeps_the_contract(tmp_path, monkeypatch):
     assert check_structure(tmp_path / "module.onnx", spec) == 2 * 64 + 2
 
 
+def named_in_files(text):
+    """Names that a page says are in a file: `name` in `file`, or a table's row of both."""
+    for names, path in re.findall(r"((?:`\w+`(?:, | and )?)+) in\s+`([\w/]+\.py)`", text):
+        yield path, names
+    rows = re.findall(r"`([\w/]+\.py)` \|(?:.*\|)? ([`\w, ]+) \|$", text, re.MULTILINE)
+    yield from rows
+
+
 @pytest.mark.parametrize("name", ["add-a-generator.md", "add-a-source.md"])
-def test_files_and_functions_that_developers_are_sent_to_exist(name):
+def test_files_and_functions_that_developers_are_sent_to_exist(name, all_tests):
     text = (DOCS / name).read_text()
-    named = set(re.findall(r"`((?:client_agent|tests|benchmarks)/[\w/.]+\.py)`", text))
-    assert named
-    code = {path: (ROOT / path).read_text() for path in named}
-    for line in text.splitlines():
-        cells = re.findall(r"`([^`]+)`", line)
-        paths = [cell for cell in cells if cell in named]
-        if line.startswith("|") and paths:
-            for word in set(cells) & set(re.findall(r"`(\w+)`", line.rpartition("| ")[2])):
-                defined = rf"^(?:def|class) {word}\b|^{word}\b"
-                assert re.search(defined, code[paths[-1]], re.MULTILINE), f"{paths[-1]}: {word}"
-    for test in re.findall(r"`(test_\w+)`", text):
-        assert any(f"def {test}(" in path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    for path in re.findall(r"`([\w/]+/[\w/]+\.py)`", text):
+        assert (ROOT / path).is_file(), path
+    named = list(named_in_files(text))
+    assert len(named) > 8
+    for path, names in named:
+        code = (ROOT / path).read_text()
+        for word in re.findall(r"\w+", names.replace(" and ", " ")):
+            defined = rf"^(?:    )?(?:def|class) {word}\b|^{word} ?[:=]"
+            assert re.search(defined, code, re.MULTILINE), f"{path}: {word}"
+    assert set(re.findall(r"`(test_\w+)`", text)) <= all_tests
 
 
 def test_the_quick_start_makes_images_and_a_spec_for_them(tmp_path, monkeypatch):
@@ -172,15 +182,13 @@ def test_the_quick_start_makes_images_and_a_spec_for_them(tmp_path, monkeypatch)
     exec(code, {})
     made = {folder.name for folder in tmp_path.glob("hospital-*-images/*")}
     assert made == set(parse_spec(load_yaml(spec, "spec.yaml")).classes)
-    named = {f"{path.parent.name}" for path in tmp_path.glob("hospital-*-images/*")}
-    assert all(f"--data {folder}" in page.read_text() for folder in named)
+    folders = {path.name for path in tmp_path.glob("hospital-*-images")}
+    assert folders == set(re.findall(r"--data (hospital-\d-images)", page.read_text()))
 
 
 def test_what_builds_the_site_is_pinned():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
-        "optional-dependencies"
-    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = (ROOT / "packaging" / "constraints.txt").read_text()
-    for requirement in extras["docs"]:
+    for requirement in project["optional-dependencies"]["docs"]:
         name = re.match(r"[\w-]+", requirement)[0]
         assert re.search(rf"^{name}==", pins, re.MULTILINE), name
