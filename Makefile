@@ -1,4 +1,4 @@
-# make install | demo | test | lint | fuzz | proto | bench | clean
+# make install | demo | test | lint | docs | fuzz | proto | bench | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ OUT ?= demo-output
 SECONDS ?= 60
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint fuzz proto bench clean
+.PHONY: install demo test lint docs fuzz proto bench clean
 
 install: $(STAMP)
 
@@ -28,6 +28,10 @@ lint: install
 	$(BIN)/mypy
 	PYTHON=$(CURDIR)/$(BIN)/python packaging/check-stubs.sh
 
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e '.[docs]'
+	$(BIN)/python -m docs.builder
+
 fuzz: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
@@ -39,5 +43,5 @@ bench: install
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) demo-output benchmark-output build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo-output benchmark-output build dist site .cache .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

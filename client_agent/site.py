@@ -34,6 +34,10 @@ class SiteFile(Strict):
     """Contents of `site.yaml`: who this site is and how it reaches its coordinator.
 
     Attributes:
+        version: of this format.
+        site_id: this site's name in the federation, as its certificates say it.
+        federation_id: name and first 12 hex digits of the first root's SHA-256.
+        federation_name: in words.
         endpoint: `HOST:PORT` to dial.
         server_name: the name that the coordinator's certificate must carry; None: the host dialled.
         proxy: `http://[USER:PASSWORD@]HOST:PORT` to pass; None connects straight.

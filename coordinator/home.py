@@ -40,6 +40,9 @@ class Settings(Strict):
     """Contents of `coordinator.yaml`.
 
     Attributes:
+        version: of this format.
+        federation_id: name and first 12 hex digits of the first root's SHA-256.
+        name: the federation's, in words.
         hosts: DNS names and addresses in the server's certificate.
         endpoint: `HOST:PORT` that invitations name by default.
         store: URL of the object store; None is the folder `store` in the home.

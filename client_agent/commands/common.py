@@ -219,7 +219,9 @@ def train_options(function: Function) -> Function:
             show_default=True,
             help="Where to train.",
         ),
-        click.option("--threads", type=click.IntRange(1, 256), help="[default: all cores]"),
+        click.option(
+            "--threads", type=click.IntRange(1, 256), help="Compute threads [default: all cores]."
+        ),
         click.option(
             "--seed",
             type=click.IntRange(0, 2**32 - 1),

@@ -36,7 +36,11 @@ class AdmissionLimits(Strict):
 
 
 class FigureBounds(Strict):
-    """What a figure of a card must lie between; the bounds themselves are accepted."""
+    """What a figure of a card must lie between; the bounds themselves are accepted.
+
+    Attributes:
+        min, max: the least and the most that it may be; at least one of them.
+    """
 
     min: float | None = Field(default=None, allow_inf_nan=False)
     max: float | None = Field(default=None, allow_inf_nan=False)

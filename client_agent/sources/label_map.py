@@ -59,7 +59,15 @@ class LabelMap:
     classes: tuple[str, ...] = ()
 
 
-class _Entry(Strict):
+class LabelMapEntry(Strict):
+    """What one class of the federation is called here.
+
+    Attributes:
+        names: folders, labels or attribute values; case, spaces, `_` and `-` do not matter.
+        codes: SNOMED CT (`SCT VALUE MEANING`) or RadLex (`RADLEX VALUE MEANING`), kept with the
+            images; a value counts as a name.
+    """
+
     names: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
 
@@ -80,11 +88,17 @@ class _Entry(Strict):
         return value
 
 
-class _File(Strict):
-    classes: dict[str, _Entry] = Field(default_factory=dict)
+class LabelMapFile(Strict):
+    """The whole file.
+
+    Attributes:
+        left_out: names whose images are not used.
+    """
+
+    classes: dict[str, LabelMapEntry] = Field(default_factory=dict)
     left_out: tuple[str, ...] = Field(default=(), alias="leave-out")
 
-    _texts = field_validator("left_out", mode="before")(_Entry._texts.__func__)  # type: ignore[attr-defined]
+    _texts = field_validator("left_out", mode="before")(LabelMapEntry._texts.__func__)  # type: ignore[attr-defined]
 
 
 def read_label_map(path: Path, classes: Sequence[str] | None) -> LabelMap:
@@ -104,7 +118,7 @@ def read_label_map(path: Path, classes: Sequence[str] | None) -> LabelMap:
         text = read_bounded(path, _MAX_BYTES, "label map").decode("utf-8-sig")
     except (OSError, UnicodeDecodeError, MalformedError) as error:
         raise DataError(f"cannot read the label map {path}: {_reason(error)}") from error
-    file = parse(_File, load_yaml(text, path.name) or {}, path.name)
+    file = parse(LabelMapFile, load_yaml(text, path.name) or {}, path.name)
     known = {fold(name): name for name in (file.classes if classes is None else classes)}
     wrong: dict[str, list[str]] = {}
     names: dict[str, str] = {}

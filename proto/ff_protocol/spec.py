@@ -19,7 +19,12 @@ from ff_protocol.schema import Strict, load_yaml, parse
 
 
 class ImageSpec(Strict):
-    """Shape of every image in the federation: `size` x `size` pixels, `channels` channels."""
+    """Shape of every image in the federation: `size` x `size` pixels, `channels` channels.
+
+    Attributes:
+        size: height and width in pixels; every image is prepared to it.
+        channels: 1 grey, 3 colour.
+    """
 
     size: int = Field(ge=8, le=256)
     channels: Literal[1, 3]
@@ -110,7 +115,14 @@ class PolicySpec(Strict):
 
 
 class FederationSpec(Strict):
-    """The whole spec; see the comments in configs/*.yaml for an example of each key."""
+    """The whole spec; see the comments in configs/*.yaml for an example of each key.
+
+    Attributes:
+        version: of this format.
+        classes: what the classifier tells apart, in this order; letters, digits, space and
+            . _ + - of at most 64 characters, different by more than case.
+        preset: recipe of the generators: tiny, small or large (client_agent/generator/presets.py).
+    """
 
     version: Literal[1] = 1
     classes: tuple[str, ...] = Field(min_length=2, max_length=1000)

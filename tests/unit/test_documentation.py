@@ -25,8 +25,10 @@ MENTION = re.compile(r"\b(ff-agent|ff-coordinator)((?: +[^\s`|;#]+)*)")
 
 
 def mentions():
-    """Every command line of ours in a code block or in backticks."""
+    """Every command line of ours in a code block or in backticks; references come from the code."""
     for page in PAGES:
+        if page.parent.name == "reference":
+            continue
         text = page.read_text().replace("\\\n", " ")
         code = re.findall(r"```.*?```|`[^`]+`", text, flags=re.DOTALL)
         for line in "\n".join(code).splitlines():

@@ -1,8 +1,9 @@
-"""The user guide's section on images: its files and commands do what it says."""
+"""The page on images: its files and commands do what it says."""
 
 import json
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,15 @@ from click.testing import CliRunner
 from client_agent.cli import main
 from tests.dicom_files import PIXELS, make_dataset, write
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "user-guide.md"
-SECTION = re.search(r"^## Your images$.*?(?=^## )", GUIDE.read_text(), re.DOTALL | re.MULTILINE)[0]
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "images.md").read_text()
 
 
 def block(language: str) -> str:
-    found = re.search(rf"^ *```{language}\n(.*?)^ *```", SECTION, re.DOTALL | re.MULTILINE)
-    return re.sub(r"^   (?=\S)", "", found[1], flags=re.MULTILINE)
+    found = re.search(rf"^ *```{language}\n(.*?)^ *```", PAGE, re.DOTALL | re.MULTILINE)
+    return textwrap.dedent(found[1])
 
 
-COMMANDS = re.findall(r"^ff-agent (scan .*)$", SECTION, re.MULTILINE)
+COMMANDS = re.findall(r"^ff-agent (scan .*)$", PAGE, re.MULTILINE)
 
 
 @pytest.fixture
