@@ -24,7 +24,8 @@ import psutil
 from benchmarks.modules import random_module
 from client_agent.relay.channel import connect
 from client_agent.relay.retrying import Attempts
-from ff_protocol.certificates import Purpose, make_key, make_request
+from ff_protocol.certificate_requests import make_request
+from ff_protocol.certificates import Purpose, make_key
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.limits import MIB
 from ff_protocol.manifest import describe_module

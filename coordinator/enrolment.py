@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from coordinator.errors import InvitationUsedError
 from coordinator.store import Store, enrolment_key
 from ff_protocol import canonical
+from ff_protocol.certificate_requests import request_public_key
 from ff_protocol.certificates import (
     SIGNING_LIFETIME,
     TLS_LIFETIME,
@@ -22,7 +23,6 @@ from ff_protocol.certificates import (
     chain_from_pem,
     chain_to_pem,
     issue_leaf,
-    request_public_key,
 )
 from ff_protocol.clock import timestamp
 from ff_protocol.errors import MalformedError

@@ -6,6 +6,8 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,28 @@ import pytest
 
 from client_agent.home import Home
 from client_agent.site import Site, open_site
+from tests import traces
 from tests.homes import UNAUDITED, Authority, make_authority
 
 CLASSES = ("zero", "one", "two")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of traces before workers start, which inherit its name."""
+    if not hasattr(config, "workerinput"):
+        os.environ[traces.FOLDER] = tempfile.mkdtemp(prefix="ff-traces-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(traces.FOLDER), ignore_errors=True)
+
+
+def pytest_collection_finish() -> None:
+    """Share traces if any of the tests exports modules."""
+    if "client_agent.module.export" in sys.modules:
+        traces.share_traces()
 
 
 def digits_npz(path: Path, classes: tuple[str, ...] = CLASSES) -> Path:

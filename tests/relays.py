@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 
 from client_agent.errors import NetworkError
-from client_agent.site import Site
+from client_agent.home import Home
+from client_agent.site import Site, open_site
+from client_agent.steps.receive import receive
+from client_agent.steps.send import send
 from ff_protocol import canonical, dsse, intoto
 from ff_protocol.clock import utc_now
 from ff_protocol.heads import HEADS, read_heads
@@ -116,3 +119,42 @@ class MemoryRelay:
             return kept
 
         return rewrite
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Homes after modules went through a coordinator: made once, and taken up by each test.
+
+    An admission takes a second, most of it for the process in which a module runs first.
+    """
+
+    folder: Path
+    statements: tuple[bytes, ...]
+
+    @classmethod
+    def make(
+        cls, homes: dict[str, Path], folder: Path, *, senders: tuple[str, ...], receiver: str
+    ) -> "Exchange":
+        """Copy the homes to `folder`; there `senders` send and `receiver` receives."""
+        sites = {}
+        for site_id, home in homes.items():
+            shutil.copytree(home, folder / site_id)
+            sites[site_id] = open_site(Home(folder / site_id))
+        with pytest.MonkeyPatch.context() as patched:
+            relay = MemoryRelay(folder / "relay", sites[receiver].trust).connect(patched)
+            for sender in senders:
+                send(sites[sender])
+            receive(sites[receiver])
+        return cls(folder, tuple(relay.statements))
+
+    def take_up(
+        self, sites: dict[str, Site], folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> MemoryRelay:
+        """Bring `sites` to that state, opened anew, and have them talk to a copy of the relay."""
+        for site_id, site in sites.items():
+            shutil.rmtree(site.home.root)
+            shutil.copytree(self.folder / site_id, site.home.root)
+            sites[site_id] = open_site(site.home)
+        shutil.copytree(self.folder / "relay", folder / "relay")
+        trust = next(iter(sites.values())).trust
+        return MemoryRelay(folder / "relay", trust, list(self.statements)).connect(monkeypatch)

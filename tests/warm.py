@@ -24,6 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.traces import share_traces
+
 PRELOADED = {
     "agent": (
         *("client_agent.cli", "client_agent.steps.fit", "client_agent.steps.train"),
@@ -35,8 +37,6 @@ PRELOADED = {
     "coordinator": ("coordinator.cli", "coordinator.authority", "coordinator.invitations"),
 }
 """What each kind of command uses. Not onnxruntime, which starts a thread, and not gRPC."""
-PRESETS = ((8, 1),)
-"""Image size and channels of what nearly all tests train."""
 _REQUEST_BYTES = 1 << 20
 
 
@@ -198,44 +198,13 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
         channel.send(str(pid).encode())
 
 
-def remember_traces(shapes: Sequence[tuple[int, int]]) -> None:
-    """Let every forked command find the traces of some networks that the export keeps anyway.
-
-    A trace takes five seconds and is the same each time (test_module_export.py). It is made in a
-    fork, since it starts a thread.
-    """
-    import onnx
-
-    from client_agent.generator.presets import preset_for
-    from client_agent.module import export
-
-    make, traces = export._traced_network, {}
-    for size, channels in shapes:
-        asked = (preset_for("tiny", size, channels), export.OPSET)
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            with os.fdopen(write, "wb") as stream:
-                stream.write(make(*asked).SerializeToString())
-            os._exit(0)
-        os.close(write)
-        with os.fdopen(read, "rb") as stream:
-            traces[asked] = onnx.ModelProto.FromString(stream.read())
-        os.waitpid(pid, 0)
-
-    def known(preset: Any, opset: int) -> Any:
-        return traces.get((preset, opset)) or make(preset, opset)
-
-    export._traced_network = known
-
-
 def main() -> None:
     """Load the libraries, then fork commands; a child goes on here with its command."""
     kind, channel = sys.argv[1], socket.socket(fileno=int(sys.argv[2]))
     for module in PRELOADED[kind]:
         importlib.import_module(module)
     if kind == "agent":
-        remember_traces(PRESETS)
+        share_traces()
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a process with threads must not fork"
     assert "grpc" not in sys.modules, "gRPC must not be loaded before a fork"
     gc.collect()

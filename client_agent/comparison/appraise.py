@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from client_agent.comparison.compare import Comparison, Known, compare
+from client_agent.comparison.compare import Known, compare
+from client_agent.comparison.findings import Comparison
 from client_agent.comparison.samples import sample_features
 from client_agent.errors import RefusedError
 from client_agent.registry.modules import admitted_modules, own_modules, read_card

@@ -1,40 +1,30 @@
 """Write a trained generator as one ONNX file that holds the whole sampler.
 
 Whoever has `module.onnx` needs no knowledge of how it was made: unit noise in, images out. The
-network F is traced once by torch's exporter; an ONNX `Loop` round it then runs the solver's table
-(client_agent/generator/sampler.py). Four choices matter:
+network F is traced once by torch's exporter (client_agent/module/trace.py); an ONNX `Loop` round it
+then runs the solver's table (client_agent/generator/sampler.py). Three choices matter:
 
 - The weights sit inside the Loop's body. Captured from the outer graph they are no constants there,
   runtimes cannot lay them out in advance, and sampling runs at 0.6 of the speed.
-- F's graph is traced from a network with random weights, and the trained ones are put in by name
-  afterwards. Nothing in the graph can then depend on the weights (no value-dependent folding), the
-  bytes follow from preset and weights alone, and a site with many classes traces once.
+- The trained weights are put into the trace by name. Nothing in the graph can then depend on them
+  (no value-dependent folding), and the bytes follow from preset and weights alone.
 - Learnt numbers are stored in half precision, which `train_generator` has rounded them to; a
   runtime widens them once, when it loads the file.
-- The tracer records source lines, paths and module names of this machine in every node. The module
-  is rebuilt from bare operators, so none of that leaves the site.
 """
 
 import functools
-import itertools
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from client_agent.errors import TrainingError
-from client_agent.generator.network import RawNetwork
-from client_agent.generator.presets import Preset
 from client_agent.generator.sampler import SolverTable, preset_table
 from client_agent.generator.training import TrainedGenerator
+from client_agent.module.trace import TRANSPOSED, WEIGHT, traced_network
 from ff_protocol.files import write_atomically
 
 OPSET = 18
@@ -42,8 +32,6 @@ OPSET = 18
 IR_VERSION = 8
 INPUT_NAME, OUTPUT_NAME = "noise", "image"
 _PRODUCER = "federated-factory"
-# Initialisers that hold a weight are named KIND:NAME; the exporter turns some weights round.
-_WEIGHT, _TRANSPOSED = "weight", "transposed"
 
 
 def export_module(trained: TrainedGenerator, path: Path, opset: int = OPSET) -> None:
@@ -78,7 +66,7 @@ def build_module(trained: TrainedGenerator, opset: int = OPSET) -> onnx.ModelPro
                 hint="train again with a lower peak_lr",
             )
     skeleton = onnx.ModelProto()
-    skeleton.CopyFrom(_traced_network(trained.preset, opset))
+    skeleton.CopyFrom(traced_network(trained.preset, opset))
     _fill_in(skeleton.graph, weights)
     graph = _sampler_graph(trained, skeleton.graph)
     model = helper.make_model(
@@ -210,12 +198,12 @@ def _tensor(name: str, value: Any) -> TensorProto:
 
 
 def _fill_in(graph: onnx.GraphProto, weights: dict[str, NDArray[np.float32]]) -> None:
-    """Put trained weights, in half precision, into the initialisers that `_renamed` named."""
+    """Put trained weights, in half precision, into the initialisers that the trace named."""
     widening = []
     for tensor in graph.initializer:
         kind, _, name = tensor.name.partition(":")
-        if kind in (_WEIGHT, _TRANSPOSED):
-            values = weights[name].T if kind == _TRANSPOSED else weights[name]
+        if kind in (WEIGHT, TRANSPOSED):
+            values = weights[name].T if kind == TRANSPOSED else weights[name]
             widened = tensor.name
             tensor.name = f"half_{widened}"
             tensor.data_type = TensorProto.FLOAT16
@@ -226,100 +214,3 @@ def _fill_in(graph: onnx.GraphProto, weights: dict[str, NDArray[np.float32]]) ->
     network = list(graph.node)
     del graph.node[:]
     graph.node.extend(widening + network)
-
-
-@functools.lru_cache(maxsize=4)
-def _traced_network(preset: Preset, opset: int) -> onnx.ModelProto:
-    """Trace F for `preset` with weights that are all different, and name its initialisers.
-
-    The exporter folds some weights into constants under names of its own (those of the group
-    normalisations reshaped, those of attention transposed), so initialisers are told apart by
-    their values: each weight is filled with numbers that occur nowhere else.
-
-    Returns:
-        a model whose learnt initialisers are named `weight:NAME` or `transposed:NAME`, NAME being
-        that in the network's `state_dict`.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = RawNetwork(preset).eval()
-        for values in network.parameters():
-            torch.nn.init.normal_(values)
-    side = preset.image_size
-    example = (torch.zeros(2, 2 * preset.channels, side, side), torch.zeros(1))
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            network,
-            example,
-            dynamo=True,
-            external_data=False,
-            opset_version=opset,
-            input_names=["inputs", "c_noise"],
-            output_names=["raw"],
-            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=1 << 20)}, None),
-            verbose=False,
-        )
-    if program is None:
-        raise AssertionError("the exporter returned nothing")
-    return _renamed(program.model_proto, network)
-
-
-def _renamed(traced: onnx.ModelProto, network: RawNetwork) -> onnx.ModelProto:
-    """Keep operators, attributes and initialisers; drop every remark; number the names."""
-    known = {}
-    for name, values in network.state_dict().items():
-        if values.ndim == 2:
-            known[_content(values.numpy().T)] = (_TRANSPOSED, name)
-        known[_content(values.numpy())] = (_WEIGHT, name)
-    names: dict[str, str] = {"": ""}
-    initialisers, unused = [], set(network.state_dict())
-    for tensor in traced.graph.initializer:
-        array = numpy_helper.to_array(tensor)
-        kind, weight = known.get(_content(array), ("constant", str(len(names))))
-        unused.discard(weight)
-        names[tensor.name] = f"{kind}:{weight}"
-        initialisers.append(_tensor(names[tensor.name], array))
-    if unused:
-        raise AssertionError(f"weights lost in the export: {sorted(unused)}")
-    counter = itertools.count()
-    inputs = [value.name for value in traced.graph.input]
-    for name in (*inputs, *(output for node in traced.graph.node for output in node.output)):
-        names.setdefault(name, f"network_{next(counter)}")
-    nodes = []
-    for node in traced.graph.node:
-        bare = onnx.NodeProto(
-            op_type=node.op_type,
-            input=[names[name] for name in node.input],
-            output=[names[name] for name in node.output],
-        )
-        for attribute in node.attribute:
-            bare.attribute.add().CopyFrom(attribute)
-            bare.attribute[-1].ClearField("doc_string")
-        nodes.append(bare)
-    renamed = onnx.ModelProto()
-    renamed.graph.node.extend(nodes)
-    renamed.graph.initializer.extend(initialisers)
-    for value in traced.graph.input:
-        renamed.graph.input.add(name=names[value.name])
-    for value in traced.graph.output:
-        renamed.graph.output.add(name=names[value.name])
-    return renamed
-
-
-def _content(array: NDArray[Any]) -> bytes:
-    """What stays the same when a weight is reshaped."""
-    return np.ascontiguousarray(array).tobytes()
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """The exporter warns about packages that it could use and we do not."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)

@@ -77,7 +77,7 @@ def _suspicious(
     if not policy.compare_samples:
         return False
     from client_agent.comparison.appraise import appraise
-    from client_agent.comparison.compare import find_flags
+    from client_agent.comparison.findings import find_flags
 
     digest, name = publication.module, publication.class_name
     with progress.task(f"comparing {name} from {publication.site_id}", 1) as task:

@@ -11,7 +11,7 @@ from client_agent.home import Home
 from client_agent.registry.log import Log
 from client_agent.relay.proxy import parse_proxy
 from client_agent.site import SiteFile, open_site, read_spec_envelope
-from ff_protocol.certificates import make_request
+from ff_protocol.certificate_requests import make_request
 from ff_protocol.clock import utc_now
 from ff_protocol.endpoints import split_endpoint
 from ff_protocol.errors import FederatedFactoryError

@@ -13,7 +13,7 @@ from client_agent.errors import UsageError
 from client_agent.home import Home
 from client_agent.steps.join import Joined, joined_home, reach_of, settle
 from ff_protocol.approval import parse_approval, request_fingerprint
-from ff_protocol.certificates import make_request
+from ff_protocol.certificate_requests import make_request
 from ff_protocol.files import read_bounded, write_atomically
 from ff_protocol.limits import MAX_MEMBERSHIP_FILE_BYTES
 from ff_protocol.names import check_site_id

@@ -24,7 +24,8 @@ from client_agent.errors import IdentityError, UsageError
 from client_agent.progress import SILENT, Progress
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
-from ff_protocol.certificates import make_request, renewal_due
+from ff_protocol.certificate_requests import make_request
+from ff_protocol.certificates import renewal_due
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.files import read_bounded

@@ -14,7 +14,8 @@ from typing import Literal
 from pydantic import Field
 
 from ff_protocol import canonical
-from ff_protocol.certificates import chain_from_pem, request_name
+from ff_protocol.certificate_requests import request_name
+from ff_protocol.certificates import chain_from_pem
 from ff_protocol.errors import MalformedError, SpecError
 from ff_protocol.limits import (
     MAX_CERTIFICATE_BYTES,

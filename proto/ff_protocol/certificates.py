@@ -1,4 +1,4 @@
-"""Making keys, requests and certificates (RFC 5280): ECDSA P-256 throughout.
+"""Making keys and certificates (RFC 5280): ECDSA P-256 throughout.
 
 The chain is root -> issuing CA -> leaf. The root key is needed only to certify the issuing key, so
 it can be taken offline; the issuing key signs leaves. A new root certifies the same issuing key
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -139,7 +139,7 @@ def make_root(name: str, now: dt.datetime, *, begins: dt.datetime | None = None)
             begins when that one did: stock verifiers look at the time at which a leaf began.
     """
     key = make_key()
-    subject = _name(f"{name} root")
+    subject = subject_name(f"{name} root")
     certificate = (
         _builder(subject, subject, key.public_key(), now, ROOT_LIFETIME, begins)
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
@@ -154,7 +154,7 @@ def make_issuing(root: Credential, name: str, now: dt.datetime) -> Credential:
     """Make the CA that signs leaves, under `root`."""
     key = make_key()
     return Credential(
-        key, (certify_issuing(root, key.public_key(), _name(f"{name} issuing"), now),)
+        key, (certify_issuing(root, key.public_key(), subject_name(f"{name} issuing"), now),)
     )
 
 
@@ -214,7 +214,7 @@ def issue_leaf(
     lifetime = min(lifetime, issuing.until - now)
     certificate = (
         _builder(
-            _name(identity.site_id or identity.role),
+            subject_name(identity.site_id or identity.role),
             issuing.leaf.subject,
             public_key,
             now,
@@ -231,49 +231,6 @@ def issue_leaf(
     return (certificate, *issuing.chain)
 
 
-def make_request(key: ec.EllipticCurvePrivateKey, common_name: str) -> bytes:
-    """Make a PKCS#10 certificate request (RFC 2986) in PEM, proving possession of `key`."""
-    request = (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(_name(common_name))
-        .sign(key, hashes.SHA256())
-    )
-    return request.public_bytes(serialization.Encoding.PEM)
-
-
-def request_name(pem: bytes) -> str:
-    """Return the common name of a certificate request.
-
-    Raises:
-        MalformedError: unreadable, or not exactly one.
-    """
-    try:
-        names = x509.load_pem_x509_csr(pem).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        (name,) = names
-    except ValueError as error:
-        raise MalformedError("not a certificate request with a name") from error
-    return str(name.value)
-
-
-def request_public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
-    """Return the key of a certificate request whose self-signature holds.
-
-    Raises:
-        MalformedError: unreadable, wrong key type, or the signature does not hold.
-    """
-    try:
-        request = x509.load_pem_x509_csr(pem)
-        valid = request.is_signature_valid
-        key = request.public_key()
-    except (InvalidSignature, *UNREADABLE) as error:
-        raise MalformedError("not a readable certificate request") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise MalformedError("a certificate request must be for an ECDSA P-256 key")
-    if not valid:
-        raise MalformedError("the certificate request does not prove possession of its key")
-    return key
-
-
 def renewal_due(certificate: x509.Certificate, now: dt.datetime) -> bool:
     """Say whether less than a third of a certificate's life, or less than 30 days, is left."""
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
@@ -286,7 +243,8 @@ def root_fingerprint(root: x509.Certificate) -> str:
     return root.fingerprint(hashes.SHA256()).hex()
 
 
-def _name(common_name: str) -> x509.Name:
+def subject_name(common_name: str) -> x509.Name:
+    """Return the distinguished name of a party; common names end after 64 characters."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Federated Factory"),

@@ -1,4 +1,9 @@
-"""`ff-agent demo` as a newcomer runs it, on a data set of three classes of digits."""
+"""`ff-agent demo` on a data set of three classes of digits.
+
+Most of a brief demonstration is a dozen processes that load torch. Where only its results are
+looked at they are forked (tests/warm.py); how it ends and what it refuses is seen as a newcomer
+sees it.
+"""
 
 import json
 import signal
@@ -10,14 +15,26 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from click.testing import CliRunner
 
-COMMAND = [sys.executable, "-m", "client_agent.cli", "demo"]
+from client_agent.cli import main
+from client_agent.demo.processes import Processes
+from tests.agents import WARM
+from tests.warm import WarmProcess
+
+COMMAND = [sys.executable, "-m", "client_agent.cli"]
 SITES = ("hospital-1", "hospital-2", "hospital-3")
 
 
 def arguments(out: Path, digits: Path) -> list[str]:
     brief = ["--sites", "3", "--budget", "1s", "--samples", "20", "--seed", "3"]
-    return [*COMMAND, "--out", str(out), "--dataset", str(digits), *brief, "--json"]
+    return ["demo", "--out", str(out), "--dataset", str(digits), *brief, "--json"]
+
+
+def fork(processes: Processes, program: str, arguments: list[str], errors) -> WarmProcess:
+    """Start a command of the demonstration; what it says to people goes to `errors`."""
+    to_file = f"import os; os.dup2(os.open({errors.name!r}, os.O_WRONLY | os.O_APPEND), 2)"
+    return WARM.start(program, arguments, before=to_file, environment=processes.cores.environment())
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +56,10 @@ def shown(tmp_path_factory, few):
     out.mkdir()
     (out / ".demonstration").touch()
     (out / "remains").write_text("of an earlier demonstration")
-    done = subprocess.run(arguments(out, few), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Processes, "_start", fork)
+        done = CliRunner().invoke(main, arguments(out, few))
+    assert done.exit_code == 0, done.output
     return out, json.loads(done.stdout)
 
 
@@ -92,7 +111,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 def test_ctrl_c_stops_every_process_within_seconds(tmp_path, digits):
     process = subprocess.Popen(
-        arguments(tmp_path / "out", digits),
+        [*COMMAND, *arguments(tmp_path / "out", digits)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -118,7 +137,8 @@ def test_ctrl_c_stops_every_process_within_seconds(tmp_path, digits):
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path, digits):
     (tmp_path / "thesis.tex").write_text("years of work")
-    done = subprocess.run(arguments(tmp_path, digits), capture_output=True, text=True)
+    command = [*COMMAND, *arguments(tmp_path, digits)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert "something else" in json.loads(done.stdout)["message"]
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

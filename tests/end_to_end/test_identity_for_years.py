@@ -22,6 +22,7 @@ from client_agent.steps.receive import receive
 from client_agent.steps.renew import renew, renew_with_invitation
 from client_agent.steps.status import status
 from coordinator.server import Server
+from ff_protocol.certificate_requests import make_request
 from ff_protocol.certificates import (
     TLS_LIFETIME,
     Credential,
@@ -30,7 +31,6 @@ from ff_protocol.certificates import (
     chain_to_pem,
     issue_leaf,
     make_key,
-    make_request,
     root_fingerprint,
 )
 from ff_protocol.clock import utc_now

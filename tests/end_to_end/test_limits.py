@@ -18,7 +18,8 @@ from coordinator.metrics import Metrics
 from coordinator.quotas import Quotas
 from coordinator.server import Server
 from coordinator.store import open_url
-from ff_protocol.certificates import Purpose, make_key, make_request
+from ff_protocol.certificate_requests import make_request
+from ff_protocol.certificates import Purpose, make_key
 from ff_protocol.errors import ExitCode
 from ff_protocol.limits import KIB, MIB
 from ff_protocol.names import Identity, Role

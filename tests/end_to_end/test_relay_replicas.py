@@ -16,7 +16,8 @@ from client_agent.relay import sending
 from client_agent.relay.channel import connect
 from client_agent.relay.retrying import Attempts
 from coordinator.store import chunk_key, open_store
-from ff_protocol.certificates import make_key, make_request
+from ff_protocol.certificate_requests import make_request
+from ff_protocol.certificates import make_key
 from ff_protocol.limits import CHUNK_BYTES
 from ff_protocol.manifest import describe_module
 from ff_protocol.wire import relay_pb2

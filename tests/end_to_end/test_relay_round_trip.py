@@ -6,7 +6,8 @@ from client_agent.errors import IdentityError, RefusedError
 from client_agent.relay.channel import connect
 from ff_protocol import dsse
 from ff_protocol.canonical import sha256_hex
-from ff_protocol.certificates import Purpose, chain_from_pem, make_key, make_request
+from ff_protocol.certificate_requests import make_request
+from ff_protocol.certificates import Purpose, chain_from_pem, make_key
 from ff_protocol.clock import utc_now
 from ff_protocol.manifest import describe_module
 from ff_protocol.names import Role

@@ -15,6 +15,7 @@ import pytest
 from client_agent.errors import IdentityError, RefusedError
 from client_agent.relay.channel import connect
 from ff_protocol import dsse
+from ff_protocol.certificate_requests import make_request
 from ff_protocol.certificates import (
     SIGNING_LIFETIME,
     Credential,
@@ -24,7 +25,6 @@ from ff_protocol.certificates import (
     key_to_pem,
     make_issuing,
     make_key,
-    make_request,
     make_root,
 )
 from ff_protocol.clock import utc_now

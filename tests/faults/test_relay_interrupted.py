@@ -17,7 +17,8 @@ from client_agent.relay.channel import connect
 from client_agent.relay.retrying import Attempts
 from client_agent.relay.translation import DamagedTransferError
 from client_agent.relay.watchdog import StalledError, watched
-from ff_protocol.certificates import make_key, make_request
+from ff_protocol.certificate_requests import make_request
+from ff_protocol.certificates import make_key
 from ff_protocol.limits import CHUNK_BYTES
 from ff_protocol.manifest import describe_module
 from tests.federation import make_federation, make_module

@@ -5,17 +5,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 from benchmarks.recovery.scanners import make_scanners
-from client_agent.comparison.compare import (
-    Comparison,
-    Known,
-    Likeness,
-    Validation,
-    compare,
-    find_flags,
-    separability,
-)
+from client_agent.comparison.compare import Known, compare, separability
 from client_agent.comparison.discriminant import fit
 from client_agent.comparison.features import RENDERINGS, features
+from client_agent.comparison.findings import Comparison, Likeness, Validation, find_flags
 
 COUNT = 44
 

@@ -20,13 +20,13 @@ from client_agent.steps.renew import renew_if_due, validity
 from client_agent.steps.revoke import sign_revocation
 from coordinator.enrolment import renew as issue
 from ff_protocol import dsse, key_encryption
+from ff_protocol.certificate_requests import make_request
 from ff_protocol.certificates import (
     Purpose,
     certify_issuing,
     chain_to_pem,
     issue_leaf,
     make_key,
-    make_request,
     make_root,
 )
 from ff_protocol.clock import utc_now

@@ -14,7 +14,12 @@ from client_agent.generator import training  # noqa: E402
 from client_agent.generator.gaussian import fit_gaussian  # noqa: E402
 from client_agent.generator.network import RawNetwork, denoising_loss  # noqa: E402
 from client_agent.generator.presets import preset_for  # noqa: E402
-from client_agent.generator.privacy import PrivacyTarget, plan_privacy, private_preset  # noqa: E402
+from client_agent.generator.privacy import (  # noqa: E402
+    PrivacyPlan,
+    PrivacyTarget,
+    plan_privacy,
+    private_preset,
+)
 from client_agent.generator.private_gaussian import (  # noqa: E402
     clip_rows,
     cosine_basis,
@@ -31,7 +36,9 @@ from tests.unit.test_generator_training import StopAt, bars, same_weights  # noq
 
 SMALL = preset_for("tiny", 8, 1, block_out_channels=(16,), patch=2, sampler_steps=2)
 TARGET = PrivacyTarget(8.0, 1e-5)
-PLAN = plan_privacy(TARGET, images=64, steps=6)
+PLAN = PrivacyPlan(
+    delta=1e-5, images=64, steps=6, sample_rate=0.5, noise_multiplier=1.5, statistics_noise=4.0
+)
 
 
 @pytest.fixture(autouse=True)

@@ -161,7 +161,7 @@ def test_another_class_of_the_same_preset_reuses_the_trace_and_keeps_its_own_wei
         images.append(session(tmp_path / name).run(None, {"noise": start})[0])
         assert np.abs(images[-1] - sample_torch(trained, start)).max() < 1e-3
     assert np.abs(images[0] - images[1]).max() > 1e-3
-    assert export._traced_network.cache_info().hits > 0
+    assert export.traced_network.cache_info().hits > 0
 
 
 def test_attention_and_three_levels_export(tmp_path: Path):

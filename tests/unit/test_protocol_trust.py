@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from ff_protocol.certificate_requests import make_request, request_public_key
 from ff_protocol.certificates import (
     SIGNING_LIFETIME,
     Credential,
@@ -13,9 +14,7 @@ from ff_protocol.certificates import (
     key_to_pem,
     make_issuing,
     make_key,
-    make_request,
     make_root,
-    request_public_key,
 )
 from ff_protocol.errors import MalformedError, UntrustedError
 from ff_protocol.names import Identity, Role

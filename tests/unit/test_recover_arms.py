@@ -154,12 +154,18 @@ def test_its_arms_share_modules_and_each_counts_the_time_of_all(factory):
 
 def test_its_bytes_are_those_of_the_modules_and_of_shared_classifiers(factory):
     task, arms = factory
-    files = list((task.work / "modules").glob("*/module.onnx"))
-    assert len(files) == 4
-    weights = sum(file.stat().st_size for file in files)
-    assert weights < arms["ff"][0].bytes_per_site < weights + 4 * 8000
-    assert arms["ff_mixed"][0].bytes_per_site == arms["ff"][0].bytes_per_site
-    assert arms["ff_poe"][0].bytes_per_site > arms["ff"][0].bytes_per_site
+    assert len(list((task.work / "modules").glob("*/module.onnx"))) == 4
+    modules_bytes = sum(
+        path.stat().st_size
+        for name in ("module.onnx", "card.json")
+        for path in (task.work / "modules").glob(f"*/{name}")
+    )
+    assert arms["ff"][0].bytes_per_site == modules_bytes
+    assert arms["ff_mixed"][0].bytes_per_site == modules_bytes
+    classifiers = list((task.work / "mixed").glob("*/classifier.safetensors"))
+    assert len(classifiers) == 4
+    shared = sum(path.stat().st_size for path in classifiers)
+    assert arms["ff_poe"][0].bytes_per_site == modules_bytes + shared
 
 
 def test_no_real_image_enters_the_mixed_set_as_it_is(factory):

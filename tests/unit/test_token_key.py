@@ -22,7 +22,8 @@ from client_agent.site import open_site
 from client_agent.token_key import open_token_key, parse_uri
 from coordinator.enrolment import renew
 from ff_protocol import dsse
-from ff_protocol.certificates import chain_from_pem, chain_to_pem, key_to_pem, make_request
+from ff_protocol.certificate_requests import make_request
+from ff_protocol.certificates import chain_from_pem, chain_to_pem, key_to_pem
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import PassphraseError
 from ff_protocol.manifest import describe_module

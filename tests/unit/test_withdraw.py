@@ -24,19 +24,21 @@ from client_agent.steps.withdraw import withdraw
 from ff_protocol.manifest import describe_module
 from ff_protocol.statements import PUBLICATION, REVOCATION
 from tests.agents import agent
-from tests.relays import MemoryRelay
+from tests.relays import Exchange, MemoryRelay
 
 ONE, TWO, THREE = "hospital-1", "hospital-2", "hospital-3"
 
 
+@pytest.fixture(scope="module")
+def exchange(trained_homes, tmp_path_factory) -> Exchange:
+    folder = tmp_path_factory.mktemp("exchange")
+    return Exchange.make(trained_homes, folder, senders=(ONE, TWO), receiver=TWO)
+
+
 @pytest.fixture
-def relay(sites, tmp_path, monkeypatch) -> MemoryRelay:
+def relay(exchange, sites, tmp_path, monkeypatch) -> MemoryRelay:
     """Hospitals 1 and 2 have sent their modules, and hospital 2 uses both."""
-    made = MemoryRelay(tmp_path / "relay", sites[ONE].trust).connect(monkeypatch)
-    for name in (ONE, TWO):
-        send(sites[name])
-    receive(sites[TWO])
-    return made
+    return exchange.take_up(sites, tmp_path, monkeypatch)
 
 
 def digest_of(site: Site) -> str:
