@@ -7,13 +7,18 @@ from ff_protocol.errors import MalformedError, SpecError
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_SPEC_BYTES
 from ff_protocol.schema import Strict, load_yaml, parse
+from ff_protocol.selection import Selection
 
 
 class SitePolicy(Strict):
-    """The whole file; a missing file or section means the defaults, which are the strict ones."""
+    """The whole file; a missing file or section means the defaults, which are the strict ones.
+
+    Without `selection` the federation's rule holds, and if it has none, every module takes part.
+    """
 
     admission: AdmissionPolicy = AdmissionPolicy()
     release: ReleasePolicy = ReleasePolicy()
+    selection: Selection | None = None
 
 
 def read_policy(home: Home) -> SitePolicy:

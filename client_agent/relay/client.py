@@ -33,7 +33,7 @@ from ff_protocol.limits import (
     MAX_ENVELOPE_BYTES,
     MAX_LISTED_STATEMENTS,
 )
-from ff_protocol.manifest import FileEntry
+from ff_protocol.manifest import CARD_FILE, FileEntry
 from ff_protocol.statements import Publication
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
@@ -268,6 +268,40 @@ class RelayClient:
             receiver.fetch(read_chunks)
 
         self._transfer(work)
+
+    def fetch_cards(
+        self, publications: list[Publication]
+    ) -> Iterator[tuple[Publication, bytes | None]]:
+        """Yield the bytes of each module's `card.json`, unchecked, many in one call.
+
+        None stands for a card that the coordinator does not have or will not give.
+
+        Raises:
+            NetworkError: cut off; call again for the rest.
+        """
+        attempts = self._attempts.fresh()
+        left = list(publications)
+        while left:
+            batch = left[:MAX_CHUNKS_PER_REQUEST]
+            # A card is at most 64 KiB: one chunk, by its limit.
+            digests = tuple(item.files[CARD_FILE].chunks[0] for item in batch)
+            done = 0
+            try:
+                with translated(self.endpoint):
+                    for publication, data in zip(batch, self._chunks(digests), strict=False):
+                        self.bytes_received += len(data)
+                        attempts.progressed()
+                        done += 1
+                        yield publication, bytes(data)
+            except NetworkError as error:
+                if error.transient:
+                    attempts.failed(error)
+                    left = left[done:]
+                    continue
+            if done < len(batch):  # it has not the next one, but may have those behind it
+                yield batch[done], None
+                done += 1
+            left = left[done:]
 
     def _find_missing(self, digests: list[bytes]) -> set[bytes]:
         request = relay_pb2.FindMissingChunksRequest(sha256=digests)

@@ -20,3 +20,8 @@ class Source(Protocol):
         self, publication: Publication, folder: Path, on_progress: Callable[[int, int], None]
     ) -> None:
         """Bring a module's files into `folder`, each checked against `publication`."""
+
+    def fetch_cards(
+        self, publications: list[Publication]
+    ) -> Iterator[tuple[Publication, bytes | None]]:
+        """Yield the bytes of each module's `card.json`, unchecked; None where it cannot be had."""
