@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from client_agent.errors import NetworkError
-from client_agent.relay.answers import Enrolled, FederationInfo, Renewal, SendResult
+from client_agent.relay.answers import Enrolled, FederationInfo, Inquiry, Renewal, SendResult
 from client_agent.relay.chunk_wire import get_chunks, put_chunks
 from client_agent.relay.receiving import Data, FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
@@ -31,7 +31,9 @@ from ff_protocol.canonical import sha256_hex
 from ff_protocol.limits import (
     MAX_CHUNKS_PER_REQUEST,
     MAX_ENVELOPE_BYTES,
+    MAX_HEADS_ASKED,
     MAX_LISTED_STATEMENTS,
+    MAX_POSITION_BYTES,
 )
 from ff_protocol.manifest import CARD_FILE, FileEntry
 from ff_protocol.statements import Publication
@@ -202,14 +204,23 @@ class RelayClient:
         Raises:
             NetworkError: cut off, or more or larger statements than a federation can have.
         """
-        seen = set(known)
+        yield from self.list_news(Inquiry(frozenset(known)))
+
+    def list_news(self, inquiry: Inquiry) -> Generator[bytes, None, bytes]:
+        """Yield what an inquiry asks for, roots and revocations first, as it comes.
+
+        Returns:
+            The position from which to ask the next time; empty if the coordinator has none, being
+            of an older version.
+
+        Raises:
+            NetworkError: cut off, or more or larger statements than a federation can have.
+        """
+        seen = set(inquiry.known)
         attempts = self._attempts.fresh()
         while True:
             try:
-                for envelope in self._new_statements(seen):
-                    attempts.progressed()
-                    yield envelope
-                return
+                return (yield from self._new_statements(inquiry, seen, attempts))
             except NetworkError as error:
                 attempts.failed(error)
 
@@ -317,11 +328,20 @@ class RelayClient:
         finally:
             call.cancel()
 
-    def _new_statements(self, seen: set[str]) -> Iterator[bytes]:
+    def _new_statements(
+        self, inquiry: Inquiry, seen: set[str], attempts: Attempts
+    ) -> Generator[bytes, None, bytes]:
         labels = [bytes.fromhex(label) for label in sorted(seen)[:_MAX_KNOWN_PER_REQUEST]]
+        request = relay_pb2.ListStatementsRequest(
+            known=labels,
+            position=inquiry.position,
+            some_heads=inquiry.heads_of is not None,
+            heads_of=(inquiry.heads_of or ())[:MAX_HEADS_ASKED],
+        )
+        self.bytes_sent += request.ByteSize()
         number = 0
         with translated(self.endpoint):
-            call = self._relay.ListStatements(relay_pb2.ListStatementsRequest(known=labels))
+            call = self._relay.ListStatements(request)
             for message in watched(call, self._stall_seconds):
                 number += 1
                 if len(message.envelope) > MAX_ENVELOPE_BYTES or number > MAX_LISTED_STATEMENTS:
@@ -330,10 +350,14 @@ class RelayClient:
                         f"coordinator {self.endpoint} sends more than a federation can have"
                     )
                 self.bytes_received += len(message.envelope)
+                attempts.progressed()
+                if message.position and not message.envelope:
+                    return bytes(message.position[:MAX_POSITION_BYTES])
                 label = sha256_hex(message.envelope)
                 if label not in seen:
                     seen.add(label)
                     yield message.envelope
+        return b""
 
     def _transfer(self, work: Callable[[Attempts], Result]) -> Result:
         attempts = self._attempts.fresh()

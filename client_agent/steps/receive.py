@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
 from client_agent.module.admission import check_publication
+from client_agent.policy.file import selection_in_force
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.forgetting import Pending
 from client_agent.registry.modules import own_modules, place, waiting_modules
@@ -22,12 +23,7 @@ from client_agent.steps.apply import apply_revocations
 from client_agent.steps.heads import share_heads
 from client_agent.steps.intake import fetch_module, refuse, refuse_module, take_statements
 from client_agent.steps.renew import renew_if_due
-from client_agent.steps.select import (
-    chosen_modules,
-    look_at_cards,
-    selection_rule,
-    set_aside,
-)
+from client_agent.steps.select import chosen_modules, look_at_cards, set_aside
 from client_agent.steps.source import Source
 from client_agent.steps.waiting import WaitFor
 from ff_protocol.durations import format_duration
@@ -181,7 +177,7 @@ def take_from(
         _take_statements(site, source, result, progress, whole=whole, offers=offers)
         before = len(result.admitted) + len(result.waiting)
         revoked = load_revocations(site.home, site.trust)
-        selecting = selection_rule(site) is not None
+        selecting = selection_in_force(site.home, site.spec) is not None
         if selecting:
             look_at_cards(site, source, revoked, result.refused, offers=offers, progress=progress)
         while wanted := [item for item in _wanted(site, revoked) if offers(item.module)]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from client_agent.errors import RefusedError
 from client_agent.module.admission import acceptable, check_card, policy_for
-from client_agent.policy.file import read_policy
+from client_agent.policy.file import read_policy, selection_in_force
 from client_agent.policy.selection import Candidate, select
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.cards import forget_cards, is_card_of, offered_card, store_card
@@ -30,17 +30,7 @@ from client_agent.steps.source import Source
 from ff_protocol.card import Card
 from ff_protocol.errors import MalformedError
 from ff_protocol.manifest import describe_module
-from ff_protocol.selection import Selection
 from ff_protocol.statements import Publication
-
-
-def selection_rule(site: Site) -> Selection | None:
-    """Return the rule in force: this site's own, else the federation's, None if neither has one.
-
-    Raises:
-        SpecError: `policy.yaml` is not one.
-    """
-    return read_policy(site.home).selection or site.spec.selection
 
 
 def standing_offers(site: Site, revoked: RevocationList) -> list[Publication]:
@@ -102,7 +92,7 @@ def chosen_modules(site: Site, revoked: RevocationList) -> frozenset[str] | None
 
     Of a module whose card is not here nothing is known, so it is not chosen.
     """
-    rule = selection_rule(site)
+    rule = selection_in_force(site.home, site.spec)
     if rule is None:
         return None
     own = _own_cards(site)

@@ -14,6 +14,7 @@ from client_agent.steps.receive import receive
 from client_agent.steps.revoke import revoke
 from client_agent.steps.select import keep_chosen
 from client_agent.steps.send import send
+from client_agent.steps.synthesise import make_dataset
 from ff_protocol.card import Card, Figure
 from ff_protocol.errors import SpecError
 from ff_protocol.manifest import describe_module
@@ -40,13 +41,14 @@ def card(images: str = "512-1023", **figures: Figure) -> Card:
             "class_index": 0,
             "image": {"size": 8, "channels": 1},
             "generator": {
-                "family": "edm", "preset": "tiny", "parameters": 1, "sampler": "x", "sampler_steps": 1
+                **{"family": "edm", "preset": "tiny", "parameters": 1},
+                **{"sampler": "x", "sampler_steps": 1},
             },
             "training": {"images": images, "steps": 1, "seconds": 1, "device": "cpu"},
             "fidelity": {name: value.model_dump() for name, value in figures.items()},
             "created_at": "2026-01-01T00:00:00Z",
         }
-    )  # fmt: skip
+    )
 
 
 def offer(module: str, site: str = "", at: str = "2026", **figures: Figure) -> Candidate:
@@ -154,6 +156,7 @@ def crowd(sites, tmp_path, monkeypatch):
     rival = sites[THREE].home.outbox / "one"
     shutil.copytree(sites[TWO].home.outbox / "one", rival)
     resign(sites[THREE], rival, coverage=0.9)
+    resign(sites[TWO], sites[TWO].home.outbox / "one", coverage=0.2)
     (sites[ONE].home.policy_file).write_text(UNAUDITED + "\nselection: {most_per_class: 1}\n")
     for name in (ONE, TWO, THREE):
         send(sites[name])
@@ -181,28 +184,28 @@ def in_use(site) -> set[str]:
 
 
 def test_only_what_is_chosen_is_fetched_and_the_next_best_after_a_revocation(sites, crowd):
-    relay, fetched = crowd
+    _, fetched = crowd
     site, best, second = sites[ONE], digest_of(sites[THREE], "one"), digest_of(sites[TWO], "one")
 
     received = receive(site)
 
     two = digest_of(sites[THREE], "two")
     assert sorted(received.admitted) == sorted(fetched) == sorted([best, two])
-    made = fit(site)
+    made = make_dataset(site)[0]
 
     revoke(sites[THREE], module=best)
     received = receive(site)
 
     assert received.admitted == [second]
     assert received.pending is not None
-    after = fit(site)
-    assert after.dataset_root != made.dataset_root
+    after = make_dataset(site)[0]
+    assert after.root != made.root
     # As if the better one had never been there.
     fresh = sites[TWO]
     (fresh.home.policy_file).write_text(UNAUDITED + "\nselection: {most_per_class: 1}\n")
     receive(fresh)
     assert in_use(fresh) == in_use(site)
-    assert fit(fresh).dataset_root == after.dataset_root
+    assert make_dataset(fresh)[0].root == after.root
 
 
 def test_a_better_module_sets_the_worse_aside_and_revoking_that_still_unlearns_it(sites, crowd):
