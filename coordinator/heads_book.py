@@ -37,7 +37,7 @@ class HeadsBook:
         held = sorted(self._store.list(prefix))
         latest = held[-1] if held else ""
         if key >= latest and self._store.put_if_absent(key, envelope):
-            # Only the newest is ever handed out: kept for ever, the rest would be most of the store.
+            # Only the newest is handed out: kept for ever, the rest would be most of the store.
             for old in held[:-1]:
                 self._store.delete(old)
             return False

@@ -1,8 +1,8 @@
 """Statements in a home are verified whenever they are read, but once in a process.
 
-The same bytes under the same roots on the same day hold or do not hold: the table is keyed by all of
-these. It is never written down: what a file says about having been verified would be worth as little
-as the file.
+The same bytes under the same roots on the same day hold or do not hold: the table is keyed by all
+of these. It is never written down: what a file says about having been verified would be worth as
+little as the file.
 """
 
 import datetime as dt
@@ -53,3 +53,8 @@ def read_held(
         _TABLE[key] = value
     found: Value = _TABLE[key]
     return found
+
+
+def forget_all() -> None:
+    """Empty the table, as a new process would find it."""
+    _TABLE.clear()

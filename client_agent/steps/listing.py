@@ -1,4 +1,4 @@
-"""Asking a source for statements: for what is new alone where it can tell, for the rest otherwise."""
+"""Asking a source for statements: for what is new alone, or for all that is not known here."""
 
 import random
 from collections.abc import Generator, Iterator
