@@ -1,7 +1,7 @@
 """Whose heads to ask for: every site's in a small federation, some in a large one.
 
 Heads of all sites at every site grow with the square of the federation. What is needed is fresh
-word of the sites whose modules are in use, and of enough others that a coordinator which keeps
+word of the sites whose modules are in use, and of enough others that a coordinator that keeps
 something from this site cannot know whom it must silence: the site draws them anew at every listing.
 """
 
