@@ -49,11 +49,16 @@ class Stub:
 
 @dataclass
 class Crowd:
-    """The sites of one federation, which write into the coordinator's store."""
+    """The sites of one federation, which write into the coordinator's store.
+
+    Attributes:
+        stubs: digest of the module that a site published, for whoever wants to note it.
+    """
 
     federation: TestFederation
     seed: int
     members: list[Member] = field(default_factory=list)
+    stubs: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         home = self.federation.home

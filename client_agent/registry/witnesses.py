@@ -2,7 +2,7 @@
 
 Heads of all sites at every site grow with the square of the federation. What is needed is fresh
 word of the sites whose modules are in use, and of enough others that a coordinator that keeps
-something from this site cannot know whom it must silence: the site draws them anew at every listing.
+something from this site cannot know whom it must silence: the site draws them anew each time.
 """
 
 import random
