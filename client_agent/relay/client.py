@@ -16,26 +16,22 @@ import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once
 from client_agent.errors import NetworkError
 from client_agent.relay.answers import Enrolled, FederationInfo, Inquiry, Renewal, SendResult
 from client_agent.relay.chunk_wire import get_chunks, put_chunks
+from client_agent.relay.listing import read_cards, read_statements
 from client_agent.relay.receiving import Data, FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
 from client_agent.relay.sending import ChunkSender
 from client_agent.relay.translation import (
     CoordinatorUnreachableError,
-    DamagedTransferError,
     WrongServerError,
     translated,
 )
 from client_agent.relay.watchdog import watched
 from ff_protocol import PROTOCOL_VERSION
-from ff_protocol.canonical import sha256_hex
 from ff_protocol.limits import (
     MAX_CHUNKS_PER_REQUEST,
-    MAX_ENVELOPE_BYTES,
     MAX_HEADS_ASKED,
-    MAX_LISTED_STATEMENTS,
-    MAX_POSITION_BYTES,
 )
-from ff_protocol.manifest import CARD_FILE, FileEntry
+from ff_protocol.manifest import FileEntry
 from ff_protocol.statements import Publication
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
 
@@ -290,29 +286,14 @@ class RelayClient:
         Raises:
             NetworkError: cut off; call again for the rest.
         """
-        attempts = self._attempts.fresh()
-        left = list(publications)
-        while left:
-            batch = left[:MAX_CHUNKS_PER_REQUEST]
-            # A card is at most 64 KiB: one chunk, by its limit.
-            digests = tuple(item.files[CARD_FILE].chunks[0] for item in batch)
-            done = 0
-            try:
-                with translated(self.endpoint):
-                    for publication, data in zip(batch, self._chunks(digests), strict=False):
-                        self.bytes_received += len(data)
-                        attempts.progressed()
-                        done += 1
-                        yield publication, bytes(data)
-            except NetworkError as error:
-                if error.transient:
-                    attempts.failed(error)
-                    left = left[done:]
-                    continue
-            if done < len(batch):  # it has not the next one, but may have those behind it
-                yield batch[done], None
-                done += 1
-            left = left[done:]
+
+        def chunks(digests: tuple[str, ...]) -> Iterator[Data]:
+            with translated(self.endpoint):
+                for data in self._chunks(digests):
+                    self.bytes_received += len(data)
+                    yield data
+
+        yield from read_cards(publications, chunks, self._attempts.fresh())
 
     def _find_missing(self, digests: list[bytes]) -> set[bytes]:
         request = relay_pb2.FindMissingChunksRequest(sha256=digests)
@@ -339,25 +320,17 @@ class RelayClient:
             heads_of=(inquiry.heads_of or ())[:MAX_HEADS_ASKED],
         )
         self.bytes_sent += request.ByteSize()
-        number = 0
+
+        def count(size: int) -> None:
+            self.bytes_received += size
+            attempts.progressed()
+
         with translated(self.endpoint):
             call = self._relay.ListStatements(request)
-            for message in watched(call, self._stall_seconds):
-                number += 1
-                if len(message.envelope) > MAX_ENVELOPE_BYTES or number > MAX_LISTED_STATEMENTS:
-                    call.cancel()
-                    raise DamagedTransferError(
-                        f"coordinator {self.endpoint} sends more than a federation can have"
-                    )
-                self.bytes_received += len(message.envelope)
-                attempts.progressed()
-                if message.position and not message.envelope:
-                    return bytes(message.position[:MAX_POSITION_BYTES])
-                label = sha256_hex(message.envelope)
-                if label not in seen:
-                    seen.add(label)
-                    yield message.envelope
-        return b""
+            try:
+                return (yield from read_statements(watched(call, self._stall_seconds), seen, count))
+            finally:
+                call.cancel()
 
     def _transfer(self, work: Callable[[Attempts], Result]) -> Result:
         attempts = self._attempts.fresh()
