@@ -23,7 +23,7 @@ from ff_protocol.card import Card
 from ff_protocol.certificates import chain_to_pem, key_to_pem
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.files import write_atomically
-from ff_protocol.heads import Heads, build_heads
+from ff_protocol.heads import Head, Heads, build_heads
 from ff_protocol.manifest import FileEntry, module_digest
 from ff_protocol.names import Role
 from ff_protocol.statements import Publication
@@ -101,19 +101,19 @@ class Crowd:
         """Sign the publication of a stub."""
         return member.publication(stub.entries, stub.digest, class_of(member))
 
-    def sign_heads(self, member: Member, sequence: int = 1) -> bytes:
-        """Sign the heads of a site that knows no revocation."""
+    def sign_heads(self, member: Member, sequence: int = 1, heads: tuple[Head, ...] = ()) -> bytes:
+        """Sign the heads of a site that knows of these revocations."""
         now = utc_now()
-        heads = Heads(
+        value = Heads(
             federation_id=member.trust.federation_id,
             site_id=member.name,
             sequence=sequence,
             issued_at=timestamp(now),
             expires_at=timestamp(now.replace(microsecond=0) + _WEEK),
-            heads=(),
+            heads=heads,
             record=None,
         )
-        return dsse.sign(build_heads(heads), member.signing)
+        return dsse.sign(build_heads(value), member.signing)
 
     def publish(self, envelope: bytes) -> None:
         """Take a publication as the service does."""

@@ -14,6 +14,7 @@ from client_agent.registry.witnesses import ALL_UP_TO, DRAWN, choose_witnesses
 from client_agent.relay.connection import open_relay
 from client_agent.site import Site
 from client_agent.steps.intake import take_statements
+from ff_protocol.heads import Head
 from ff_protocol.names import Role
 from ff_protocol.statements import Revocation
 from tests.federation import make_federation
@@ -142,16 +143,39 @@ def test_a_revocation_without_its_predecessor_is_asked_for_again(crowd, site):
     assert one in take(site).sent
 
 
-def dropping(listing, withheld):
+@pytest.mark.parametrize("for_ever", [False, True])
+def test_what_a_position_skips_shows_in_the_heads(crowd, site, for_ever):
+    """A coordinator that lies about positions withholds: the next listing is a whole one."""
+    member = crowd.members[2 if for_ever else 3]
+    digest, envelope = member.revocation((crowd.stubs[member.name],))
+    take(site)
+    crowd.revoke(envelope)
+    crowd.publish_heads(crowd.sign_heads(member, 2, (Head(member.name, 1, digest),)))
+    with open_relay(site) as relay:
+        spy = Spy(relay)
+        spy.list_news = dropping(spy.list_news, envelope, times=9 if for_ever else 1)
+        intake = take_statements(site, spy, whole=False)
+    if for_ever:
+        (suspicion,) = intake.suspicions
+        assert (suspicion.kind, suspicion.about) == ("withheld", member.name)
+        assert suspicion.proven
+    else:
+        assert (intake.revocations, intake.suspicions) == (1, ())
+
+
+def dropping(listing, withheld, times=9):
     def list_news(inquiry):
+        nonlocal times
         news = listing(inquiry)
         while True:
             try:
                 envelope = next(news)
             except StopIteration as end:
                 return end.value
-            if envelope != withheld:
+            if envelope != withheld or times <= 0:
                 yield envelope
+            else:
+                times -= 1
 
     return list_news
 
