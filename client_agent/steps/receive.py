@@ -177,15 +177,18 @@ def take_from(
         _take_statements(site, source, result, progress, whole=whole, offers=offers)
         before = len(result.admitted) + len(result.waiting)
         revoked = load_revocations(site.home, site.trust)
-        selecting = selection_in_force(site.home, site.spec) is not None
-        if selecting:
+        if selection_in_force(site.home, site.spec) is not None:
             look_at_cards(site, source, revoked, result.refused, offers=offers, progress=progress)
-        while wanted := [item for item in _wanted(site, revoked) if offers(item.module)]:
+        chosen = chosen_modules(site, revoked)
+        while wanted := [item for item in _wanted(site, revoked, chosen) if offers(item.module)]:
             for publication in wanted:
                 _take_module(site, source, publication, revoked, result, progress)
-            if not selecting:
-                break  # with a rule, the next best takes the place of what is refused
-        result.set_aside += _set_aside(site, revoked, progress)
+            if chosen is None:
+                break
+            # With a rule, the next best takes the place of what was refused.
+            chosen = chosen_modules(site, revoked)
+        if chosen is not None:
+            result.set_aside += _set_aside(site, chosen, progress)
         note_missing(progress)
         if len(result.admitted) + len(result.waiting) > before:
             # What was revoked while it was being downloaded must not stay.
@@ -220,14 +223,15 @@ def _take_statements(
             progress.note(f"warning: {suspicion.text}")
 
 
-def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
+def _wanted(
+    site: Site, revoked: RevocationList, chosen: frozenset[str] | None
+) -> list[Publication]:
     """Publications whose modules are neither here, nor refused, nor revoked, nor our own unsent.
 
     A successor waits until what it supersedes is revoked: nobody uses both. Where a rule chooses,
     only what it chooses.
     """
     refused = refusals(site.home)
-    chosen = chosen_modules(site, revoked)
     own = {describe_module(folder)[0] for folder in own_modules(site.home).values()}
     return [
         publication
@@ -242,11 +246,8 @@ def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
     ]
 
 
-def _set_aside(site: Site, revoked: RevocationList, progress: Progress) -> list[str]:
+def _set_aside(site: Site, chosen: frozenset[str], progress: Progress) -> list[str]:
     """Let what is no longer chosen go, and have own modules take part that are."""
-    chosen = chosen_modules(site, revoked)
-    if chosen is None:
-        return []
     for folder in own_modules(site.home).values():
         digest = describe_module(folder)[0]
         if digest in chosen and not site.home.admitted(digest).exists():
