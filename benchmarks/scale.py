@@ -36,7 +36,7 @@ SIZES, QUICK = "10,100,1000,10000", "4,16"
 def main(sites: str, out: Path, work: Path | None, seed: int, quick: bool) -> None:
     """Measure federations of several sizes and print how each figure grows.
 
-    All four sizes take about a quarter of an hour on two cores.
+    All four sizes take about four minutes of processor time.
     """
     sizes = _sizes(QUICK if quick else sites)
     results: dict[str, Any] = {
