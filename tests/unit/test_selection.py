@@ -117,7 +117,7 @@ candidates = st.lists(
 rules = st.builds(Selection, most_per_class=st.integers(1, 4), most_per_site=st.integers(1, 2))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(candidates, rules, st.randoms(use_true_random=False))
 def test_laws_of_selection(offers, rule, random):
     taken = select(offers, rule)
