@@ -249,3 +249,14 @@ def test_what_is_refused_makes_room_for_the_next_best(sites, crowd):
     received = receive(site)
     assert set(received.refused) == {best}
     assert digest_of(sites[TWO], "one") in received.admitted
+
+
+def test_a_bundle_is_chosen_from_by_the_cards_in_it(sites, tmp_path):
+    from client_agent.steps.bundle import export_bundle, import_bundle
+
+    site = sites[ONE]
+    (site.home.policy_file).write_text(UNAUDITED + "\nselection: {most_per_class: 1}\n")
+    export_bundle(sites[TWO], tmp_path / "two.ffb")
+    imported = import_bundle(site, tmp_path / "two.ffb")
+    assert imported.admitted == [digest_of(sites[TWO], "one")]
+    assert site.home.card(imported.admitted[0]).is_file()
