@@ -51,7 +51,7 @@ def main(
     seed: int,
 ) -> None:
     """Measure what docs/benchmarks.md publishes; `recover --help` compares ways of learning,
-    `audit --help` looks for planted leaks.
+    `audit --help` looks for planted leaks, `scale --help` makes federations of thousands of sites.
 
     Without NAMES the first five are run, in about ten minutes on two cores. With --dataset the
     round trip (or unlearning) is run on that file instead; `--dataset shared` takes the real images
@@ -117,7 +117,7 @@ def _text(value: Any) -> str:
 
 
 def run() -> None:
-    """Hand `audit` and `recover`, which have options of their own, to their commands."""
+    """Hand `audit`, `recover` and `scale`, which have options of their own, to their commands."""
     if sys.argv[1:2] == ["audit"]:
         from benchmarks.audit import main as audit
 
@@ -126,6 +126,10 @@ def run() -> None:
         from benchmarks.recover import main as recover
 
         recover(args=sys.argv[2:], prog_name="python -m benchmarks recover")
+    elif sys.argv[1:2] == ["scale"]:
+        from benchmarks.scale import main as scale
+
+        scale(args=sys.argv[2:], prog_name="python -m benchmarks scale")
     else:
         main(prog_name="python -m benchmarks")
 

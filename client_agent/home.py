@@ -15,6 +15,7 @@ admitted/<digest>/      modules that this site uses, its own included
 appraisals/<digest>/    a module's first samples, and how they compare with other modules'
 trust.json              sites whose modules are admitted without asking (`ff-agent trust`)
 statements/             publications, revocations, heads, members and roots as received
+cards/                  cards of modules that are on offer, to choose among them
 training-images/        which images went into which own module; never leaves the site
 learning-curves/        losses of each own module while it was trained, by digest
 generators/             the network behind each own module, for auditing it again
@@ -129,6 +130,15 @@ class Home:
     def publications(self) -> Path:
         """Signed publications as received, `<module digest>.dsse`."""
         return self.root / "statements" / "publications"
+
+    def card(self, digest: str) -> Path:
+        """Card of a module on offer, as its publisher signed for it."""
+        return self.root / "cards" / f"{digest}.json"
+
+    @property
+    def position(self) -> Path:
+        """How far this site has read the coordinator's list of statements."""
+        return self.root / "statements" / "position.json"
 
     @property
     def revocations(self) -> Path:

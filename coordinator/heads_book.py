@@ -5,7 +5,7 @@
 Sites judge heads themselves (client_agent/registry/freshness.py); here only accidents are kept out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from coordinator.errors import RefusedStatementError
 from coordinator.store import Store
@@ -34,8 +34,12 @@ class HeadsBook:
         heads = read_heads(payload, at=utc_now())
         prefix = f"{HEADS_PREFIX}{check_site_id(heads.site_id)}/"
         key = f"{prefix}{heads.sequence:08d}.dsse"
-        latest = max(self._store.list(prefix), default="")
+        held = sorted(self._store.list(prefix))
+        latest = held[-1] if held else ""
         if key >= latest and self._store.put_if_absent(key, envelope):
+            # Only the newest is handed out: kept for ever, the rest would be most of the store.
+            for old in held[:-1]:
+                self._store.delete(old)
             return False
         if self._store.get(key) == envelope:
             return True
@@ -44,11 +48,24 @@ class HeadsBook:
             hint="the home may have been restored from a backup; receive brings it up to date",
         )
 
-    def unknown_to(self, known: set[str]) -> Iterator[bytes]:
-        """Yield each site's newest heads statement unless its hash is in `known`."""
-        newest: dict[str, str] = {}
-        for key in self._store.list(HEADS_PREFIX):
-            newest[key.rpartition("/")[0]] = key
+    def unknown_to(self, known: set[str], sites: Iterable[str] | None = None) -> Iterator[bytes]:
+        """Yield each site's newest heads statement unless its hash is in `known`.
+
+        Args:
+            known: SHA-256 of envelopes, hexadecimal.
+            sites: of these alone; None: of all.
+
+        Raises:
+            MalformedError: one of `sites` cannot be a site's name.
+        """
+        prefixes = (
+            (HEADS_PREFIX,)
+            if sites is None
+            else [f"{HEADS_PREFIX}{check_site_id(site)}/" for site in dict.fromkeys(sites)]
+        )
+        newest = {
+            key.rpartition("/")[0]: key for prefix in prefixes for key in self._store.list(prefix)
+        }
         for key in newest.values():
             envelope = self._store.get(key)
             if envelope is not None and sha256_hex(envelope) not in known:

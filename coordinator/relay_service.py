@@ -1,7 +1,7 @@
 """The Relay service: thin, stateless, for sites that have joined."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 
@@ -23,10 +23,12 @@ from coordinator.statement_book import StatementBook
 from coordinator.store import Store
 from coordinator.watching import WATCHERS, Doorbell
 from ff_protocol import PROTOCOL_VERSION, dsse
+from ff_protocol.canonical import sha256_hex
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import MalformedError
 from ff_protocol.heads import HEADS
 from ff_protocol.intoto import predicate_type
+from ff_protocol.limits import MAX_HEADS_ASKED
 from ff_protocol.names import Role
 from ff_protocol.renewals import check_vouched
 from ff_protocol.statements import PUBLICATION, REVOCATION
@@ -55,7 +57,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         self._intake = IntakeQuota(store, quotas.day_bytes)
         self._book = StatementBook(store, keyring.trust, ModuleQuota(store, quotas))
         self._heads = HeadsBook(store)
-        self._doorbell = Doorbell(store)
+        self._doorbell = Doorbell(store, self._book.feed)
 
     def GetFederation(  # noqa: N802
         self, request: relay_pb2.GetFederationRequest, context: grpc.ServicerContext
@@ -107,16 +109,20 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         with self._calls.answering(context, "ListStatements") as record:
             record.caller(self._peer(context))
             known = {digest.hex() for digest in request.known}
+            # Before anything is listed: what comes meanwhile is listed twice rather than never.
+            position = self._book.feed.position()
             # Roots first: the rest may rest on them. Heads last: what they name has been sent
             # before, unless it is withheld.
             for envelope in chain(
                 root_changes.unknown_to(self._store, known),
                 member_list.unknown_to(self._store, known),
-                self._book.unknown_to(known),
-                self._heads.unknown_to(known),
+                self._new_statements(request, known),
+                self._heads.unknown_to(known, _heads_wanted(request)),
             ):
                 record.sent += len(envelope)
                 yield relay_pb2.SignedStatement(envelope=envelope)
+            if request.HasField("position"):
+                yield relay_pb2.SignedStatement(position=position)
 
     def GetChunks(  # noqa: N802
         self, request: relay_pb2.GetChunksRequest, context: grpc.ServicerContext
@@ -159,8 +165,21 @@ class RelayService(relay_pb2_grpc.RelayServicer):
             )
             return relay_pb2.RenewResponse(tls_chain=issued.tls, signing_chain=issued.signing)
 
+    def keep_house(self) -> int:
+        """List what was published and not listed; return how many statements that were."""
+        return self._book.feed.reconcile()
+
     # Calls that wait for hours must not take the threads of those that work.
     Watch.experimental_thread_pool = WATCHERS  # type: ignore[attr-defined]
+
+    def _new_statements(
+        self, request: relay_pb2.ListStatementsRequest, known: set[str]
+    ) -> Iterable[bytes]:
+        if request.position:
+            later = self._book.since(request.position)
+            if later is not None:
+                return (item for item in later if sha256_hex(item) not in known)
+        return self._book.unknown_to(known)
 
     def _store_chunk(self, peer: Peer, chunk: relay_pb2.Chunk) -> tuple[bytes, int]:
         # Charged for what it sends, whether that is then refused or not.
@@ -183,3 +202,16 @@ class RelayService(relay_pb2_grpc.RelayServicer):
         if kind == HEADS:
             return self._heads.add(payload, envelope)
         raise MalformedError(f"a statement of type {kind[:120]!r} is not relayed")
+
+
+def _heads_wanted(request: relay_pb2.ListStatementsRequest) -> list[str] | None:
+    """Return the sites whose heads are asked for, None for all.
+
+    Raises:
+        MalformedError: too many.
+    """
+    if not request.some_heads:
+        return None
+    if len(request.heads_of) > MAX_HEADS_ASKED:
+        raise MalformedError(f"heads of at most {MAX_HEADS_ASKED} sites can be asked for")
+    return list(request.heads_of)

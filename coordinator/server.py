@@ -93,9 +93,8 @@ class Server:
             ),
             maximum_concurrent_rpcs=WORKERS,
         )
-        relay_pb2_grpc.add_RelayServicer_to_server(
-            RelayService(metered, self._keyring, self._calls, limits.quotas), self._server
-        )
+        self._relay = RelayService(metered, self._keyring, self._calls, limits.quotas)
+        relay_pb2_grpc.add_RelayServicer_to_server(self._relay, self._server)
         relay_pb2_grpc.add_EnrolmentServicer_to_server(
             EnrolmentService(metered, self._keyring, self._calls), self._server
         )
@@ -168,6 +167,11 @@ class Server:
             keep_signed(self._home, self._inner_store, utc_now())
         except FederatedFactoryError as error:
             LOG.warning("the member list is not signed anew", extra={"reason": error.message})
+        try:
+            if listed := self._relay.keep_house():
+                LOG.info("%d statements were not in the feed", listed)
+        except FederatedFactoryError as error:
+            LOG.warning("the feed is not brought up to date", extra={"reason": error.message})
         if isinstance(self._inner_store, FolderStore):
             self._inner_store.remove_abandoned()
 

@@ -1,7 +1,8 @@
 """The signed statements in the store: reading them verified, adding them, listing them.
 
-The only thing kept in memory is a bounded table from key to envelope hash, which can be thrown away
-at any time: objects never change, so it can be incomplete but not wrong.
+What is kept in memory can be thrown away at any time: objects never change, so a table of their
+hashes, of revocations that were verified, or of the order in which they came (coordinator.feed) can
+be incomplete but not wrong.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from functools import partial
 
 from coordinator import rules
 from coordinator.errors import NotReadyError, RefusedStatementError
+from coordinator.feed import Feed
 from coordinator.publishing import publish_complete
 from coordinator.quotas import ModuleQuota, Quotas
 from coordinator.store import (
@@ -50,7 +52,10 @@ class StatementBook:
         self.store = store
         self._quota = quota or ModuleQuota(store, Quotas())
         self._trust = trust
+        self.feed = Feed(store)
         self._hashes: dict[str, str] = {}
+        self._verified: dict[str, Revocation] = {}
+        self._verified_by = trust.roots
         self._spec: tuple[bytes, FederationSpec] | None = None
 
     def spec(self) -> tuple[bytes, FederationSpec]:
@@ -88,12 +93,14 @@ class StatementBook:
             needed = rules.needed_chunks(publication)
             admit = partial(self._enter, publication)
             if publish_complete(self.store, publication.module, envelope, needed, admit):
+                self.feed.append(key)
                 return False
             publisher = self._publisher(key)
         if publisher != publication.site_id:
             raise RefusedStatementError(
                 f"module {publication.module[:12]} was published by {publisher}"
             )
+        self.feed.append(key)  # a call that was cut off may not have come so far
         return True
 
     def add_revocation(self, payload: dsse.VerifiedPayload, envelope: bytes) -> bool:
@@ -106,14 +113,18 @@ class StatementBook:
         """
         revocation = read_revocation(payload)
         known = self.revocations(revocation.issuer)
+        key = revocation_key(revocation)
         if rules.already_revoked(revocation, known):
+            self.feed.append(key)
             return True
         self._quota.check_revocations(revocation.issuer, len(known))
         publishers = {
             module: self._publisher(publication_key(module)) for module in revocation.modules
         }
         rules.check_right(revocation, publishers)
-        if self.store.put_if_absent(revocation_key(revocation), envelope):
+        created = self.store.put_if_absent(key, envelope)
+        self.feed.append(key)
+        if created:
             return False
         # Another replica was faster: either with this very statement, or with a fork.
         return rules.already_revoked(revocation, self.revocations(revocation.issuer))
@@ -132,6 +143,16 @@ class StatementBook:
                     self._hashes[key] = label
                 if label not in known:
                     yield envelope
+
+    def since(self, position: bytes) -> Iterator[bytes] | None:
+        """Return the envelopes that came after a position, revocations first.
+
+        None if the store's feed never had that position.
+        """
+        keys = self.feed.since(position)
+        if keys is None:
+            return None
+        return (envelope for key in keys if (envelope := self.store.get(key)) is not None)
 
     def publication(self, key: str) -> Publication | None:
         """Return the publication under `key`, verified, None if there is none.
@@ -175,14 +196,28 @@ class StatementBook:
 
     def revocations(self, issuer: str) -> list[Revocation]:
         """Return an issuer's revocations, verified, in the order of their numbers."""
-        roles = (Role.SITE, Role.AUTHORITY)
         found = []
         for key in self.store.list(revocations_prefix(issuer)):
-            envelope = self.store.get(key)
-            if envelope is not None:
-                payload = dsse.verify(envelope, self._trust, roles, at=utc_now(), held=True)
-                found.append(read_revocation(payload))
+            revocation = self._revocation(key)
+            if revocation is not None:
+                found.append(revocation)
         return found
+
+    def _revocation(self, key: str) -> Revocation | None:
+        """Return one revocation; each is verified once, and again when roots change."""
+        if self._verified_by is not self._trust.roots:
+            self._verified, self._verified_by = {}, self._trust.roots
+        verified = self._verified
+        if key not in verified:
+            envelope = self.store.get(key)
+            if envelope is None:
+                return None
+            roles = (Role.SITE, Role.AUTHORITY)
+            payload = dsse.verify(envelope, self._trust, roles, at=utc_now(), held=True)
+            if len(verified) >= MAX_LISTED_STATEMENTS:
+                return read_revocation(payload)
+            verified[key] = read_revocation(payload)
+        return verified[key]
 
     def _publisher(self, key: str) -> str | None:
         """Return who published under `key`, None if nobody has."""

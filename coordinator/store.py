@@ -5,6 +5,7 @@
     publications/<module digest>.dsse          signed publications
     revocations/<issuer>/<sequence>.dsse       signed revocations, sequence in eight digits
     heads/<site>/<sequence>.dsse               signed heads, sequence in eight digits
+    feed/<number>.txt                          the order in which statements came (feed.py)
     members/<version>.dsse                     signed member lists (member_list.py)
     roots/<version>.dsse                       signed changes of root (root_changes.py)
     enrolments/<invitation serial>.json        which keys an invitation was exchanged for
@@ -17,7 +18,7 @@
 Objects are only ever created or deleted, never replaced: `put_if_absent` is what makes publication
 atomic, revocation chains unforkable and invitations single-use, over any number of replicas. What
 is deleted: chunks and past days' intake by garbage collection, expulsions, counts of what was
-refused, and the last two kinds.
+refused, heads that later ones have replaced, and the last two kinds.
 """
 
 from collections.abc import Iterable, Iterator

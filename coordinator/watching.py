@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from coordinator.feed import Feed
 from coordinator.member_list import MEMBERS_PREFIX
 from coordinator.root_changes import ROOTS
 from coordinator.store import PUBLICATIONS, REVOCATIONS, Store
@@ -30,9 +31,23 @@ class Doorbell:
     """Rings for every watcher of one replica; the store is looked at once for all of them."""
 
     def __init__(
-        self, store: Store, *, look_seconds: float = LOOK_SECONDS, most: int = MAX_WATCHERS
+        self,
+        store: Store,
+        feed: Feed | None = None,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+        most: int = MAX_WATCHERS,
     ) -> None:
+        """Prepare.
+
+        Args:
+            store: to look at.
+            feed: of that store; with it a look costs the same whatever the store holds.
+            look_seconds: pause between two looks.
+            most: watchers at once.
+        """
         self._store = store
+        self._feed = feed
         self._look_seconds = look_seconds
         self._most = most
         self._changed = threading.Condition()
@@ -81,8 +96,8 @@ class Doorbell:
                     self._changed.wait(self._look_seconds)
 
     def _head(self, rung: int) -> bytes:
-        """Return the hash of all statements' keys, at most `look_seconds` old and not before
-        ring number `rung`."""
+        """Return the hash of what stands for all statements, at most `look_seconds` old and not
+        before ring number `rung`."""
         with self._looking:
             now = time.monotonic()
             if self._seen is not None:
@@ -92,7 +107,12 @@ class Doorbell:
             with self._changed:
                 rung = self._rung
             digest = hashlib.sha256()
-            for prefix in (ROOTS, MEMBERS_PREFIX, REVOCATIONS, PUBLICATIONS):
+            prefixes = [ROOTS, MEMBERS_PREFIX]
+            if self._feed is None:
+                prefixes += [REVOCATIONS, PUBLICATIONS]
+            else:
+                digest.update(self._feed.position())
+            for prefix in prefixes:
                 for key in self._store.list(prefix):
                     digest.update(key.encode() + b"\n")
             self._seen = (now, rung, digest.digest())

@@ -62,6 +62,7 @@ class MemoryRelay:
             publish=self.publish,
             list_statements=self.list_statements,
             fetch_files=self.fetch_files,
+            fetch_cards=self.fetch_cards,
             send_module=self.send_module,
         )
 
@@ -101,6 +102,10 @@ class MemoryRelay:
     def fetch_files(self, publication: Any, folder: Path, show: Any = None) -> None:
         self.on_fetch(publication.module)
         shutil.copytree(self.folder / publication.module, folder, dirs_exist_ok=True)
+
+    def fetch_cards(self, publications: list[Any]) -> Iterator[tuple[Any, bytes | None]]:
+        for publication in publications:
+            yield publication, (self.folder / publication.module / "card.json").read_bytes()
 
     def send_module(self, folder: Path, envelope: bytes, entries: Any, show: Any = None) -> Any:
         digest, _ = describe_module(folder)

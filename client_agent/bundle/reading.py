@@ -15,7 +15,7 @@ from client_agent.relay.receiving import Data, FileReceiver
 from ff_protocol import canonical
 from ff_protocol.errors import MalformedError
 from ff_protocol.limits import CHUNK_BYTES
-from ff_protocol.manifest import ALL_FILES, FileEntry
+from ff_protocol.manifest import ALL_FILES, CARD_FILE, FileEntry
 from ff_protocol.statements import Publication
 
 
@@ -100,6 +100,14 @@ class BundleSource:
                 yield self._read(member, offset, min(CHUNK_BYTES, entry.size - offset))
 
         FileReceiver(publication, folder, on_progress).fetch(chunks)
+
+    def fetch_cards(
+        self, publications: list[Publication]
+    ) -> Iterator[tuple[Publication, bytes | None]]:
+        """Yield the bytes of each module's `card.json`, unchecked; None where it is not here."""
+        for publication in publications:
+            member = self._members.get(layout.file_name(publication.module, CARD_FILE))
+            yield publication, None if member is None else self._read(member, 0, member.size)
 
     def _read_label(self, federation_id: str) -> dict[str, str]:
         member = self._members.get(layout.LABEL)

@@ -71,6 +71,8 @@ def command(call: Call, watch: bool, rebuild: bool, **values: Any) -> None:
 
     def lines() -> None:
         print(f"{len(received.admitted)} modules admitted, {received.revocations} revocations")
+        if received.set_aside:
+            print(f"{len(received.set_aside)} modules set aside: others are chosen now")
         if received.waiting:
             print(f"{len(received.waiting)} modules wait for a decision: ff-agent admit")
         for text in received.warnings:

@@ -75,6 +75,16 @@ class Candidate:
         return read_card(self.folder)
 
 
+@dataclass(frozen=True)
+class Carded:
+    """A module of which the card is here; the whole module may be."""
+
+    card: Card
+    publication: Publication
+    site: Site
+    policy: AdmissionPolicy
+
+
 def check_publication(publication: Publication, site: Site, revoked: RevocationList) -> None:
     """Decide from the signed publication alone, before a byte of the module is fetched.
 
@@ -84,6 +94,36 @@ def check_publication(publication: Publication, site: Site, revoked: RevocationL
     """
     policy, members = policy_for(publication, site), load_members(site, utc_now())
     _apply(OFFER_RULES, Offer(publication, site, policy, revoked, members))
+
+
+def acceptable(
+    publications: Iterable[Publication], site: Site, revoked: RevocationList
+) -> list[Publication]:
+    """Return those publications that `check_publication` lets pass; policy is read once.
+
+    Raises:
+        SpecError: this site's policy is not one.
+    """
+    theirs, own = read_policy(site.home).admission, AdmissionPolicy(compare_samples=0)
+    members = load_members(site, utc_now())
+    passing = []
+    for publication in publications:
+        policy = own if publication.site_id == site.site_id else theirs
+        try:
+            _apply(OFFER_RULES, Offer(publication, site, policy, revoked, members))
+        except RefusedError:
+            continue
+        passing.append(publication)
+    return passing
+
+
+def check_card(card: Card, publication: Publication, site: Site, policy: AdmissionPolicy) -> None:
+    """Decide on the card of a module that has not been fetched.
+
+    Raises:
+        RefusedError: it disagrees with publication or spec, or lacks a figure that policy demands.
+    """
+    _apply(CARD_RULES, Carded(card, publication, site, policy))
 
 
 def check_module(folder: Path, publication: Publication, site: Site) -> Card:
@@ -191,7 +231,7 @@ def _signed_by_publisher(candidate: Candidate) -> None:
     )
 
 
-def _card_agrees(candidate: Candidate) -> None:
+def _card_agrees(candidate: Candidate | Carded) -> None:
     card, publication, site = candidate.card, candidate.publication, candidate.site
     expected = {
         "federation_id": site.trust.federation_id,
@@ -207,7 +247,7 @@ def _card_agrees(candidate: Candidate) -> None:
     check_text(card)
 
 
-def _figures_as_demanded(candidate: Candidate) -> None:
+def _figures_as_demanded(candidate: Candidate | Carded) -> None:
     problem = candidate.policy.missing_figure(candidate.card)
     if problem is not None:
         raise RefusedError(f"card.json: {problem}")
@@ -255,6 +295,12 @@ OFFER_RULES: tuple[Rule[Offer], ...] = (
     Rule("too_large", _size_within_limits),
 )
 """Before a byte is fetched."""
+
+CARD_RULES: tuple[Rule[Carded], ...] = (
+    Rule("card", _card_agrees),
+    Rule("figures", _figures_as_demanded),
+)
+"""On a card alone, where modules are chosen by it; MODULE_RULES ask the same again."""
 
 MODULE_RULES: tuple[Rule[Candidate], ...] = (
     Rule("files", _files_as_published),

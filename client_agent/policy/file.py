@@ -7,13 +7,19 @@ from ff_protocol.errors import MalformedError, SpecError
 from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_SPEC_BYTES
 from ff_protocol.schema import Strict, load_yaml, parse
+from ff_protocol.selection import Selection
+from ff_protocol.spec import FederationSpec
 
 
 class SitePolicy(Strict):
-    """The whole file; a missing file or section means the defaults, which are the strict ones."""
+    """The whole file; a missing file or section means the defaults, which are the strict ones.
+
+    Without `selection` the federation's rule holds, and if it has none, every module takes part.
+    """
 
     admission: AdmissionPolicy = AdmissionPolicy()
     release: ReleasePolicy = ReleasePolicy()
+    selection: Selection | None = None
 
 
 def read_policy(home: Home) -> SitePolicy:
@@ -31,3 +37,12 @@ def read_policy(home: Home) -> SitePolicy:
         raise SpecError(f"cannot read policy {path}: {error}") from error
     value = load_yaml(text, path.name)
     return parse(SitePolicy, {} if value is None else value, path.name)
+
+
+def selection_in_force(home: Home, spec: FederationSpec) -> Selection | None:
+    """Return the rule that chooses among modules: the site's, else the federation's, if any.
+
+    Raises:
+        SpecError: `policy.yaml` is not one.
+    """
+    return read_policy(home).selection or spec.selection

@@ -156,8 +156,14 @@ def read_pending(site: Site) -> Pending | None:
 
 
 def _doomed(site: Site, revoked: RevocationList) -> dict[str, str]:
-    """Modules present here and revoked, each with the digest of the revocation."""
+    """Modules revoked that are here or in the classifier, each with the revocation's digest."""
     present = {module.digest: module.card.site_id for module in admitted_modules(site.home)}
+    record = read_fit_record(site.home)
+    if record is not None and (aside := set(record.modules) - set(present)):
+        # Set aside since the classifier was made with them.
+        present |= {
+            item.module: item.site_id for item in published_modules(site) if item.module in aside
+        }
     for folder in own_modules(site.home).values():
         present[describe_module(folder)[0]] = site.site_id
     found = {}

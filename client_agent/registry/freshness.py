@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from client_agent.registry.revocations import RevocationList
+from ff_protocol.canonical import sha256_hex
 from ff_protocol.heads import Head, Heads
+from ff_protocol.names import Role
 from ff_protocol.statements import Publication
+
+MAX_SIGNED_HEADS = 64
 
 Kind = Literal["withheld", "forked", "stale", "rolled_back", "reordered", "restored"]
 
@@ -37,10 +41,23 @@ class Suspicion:
     proven: bool = False
 
 
-def heads_of(revocations: RevocationList) -> tuple[Head, ...]:
-    """Return the end of each issuer's chain, by issuer."""
-    last = {entry.issuer: entry for entry in revocations.relayed}
-    return tuple(Head(name, last[name].sequence, last[name].digest) for name in sorted(last))
+def heads_of(revocations: RevocationList, witness: str) -> tuple[Head, ...]:
+    """Return the end of each issuer's chain, by issuer: what `witness` signs for.
+
+    At most `MAX_SIGNED_HEADS`, or statements would grow with the federation: its own and the
+    authority's always, of the others those that come first in an order of its own, so that over all
+    witnesses every issuer has as many (rendezvous hashing).
+    """
+    chains = {entry.issuer: entry for entry in revocations.relayed}
+    always = {witness, str(Role.AUTHORITY)}
+    order = sorted(
+        chains,
+        key=lambda issuer: (issuer not in always, sha256_hex(f"{witness} {issuer}".encode())),
+    )
+    return tuple(
+        Head(name, chains[name].sequence, chains[name].digest)
+        for name in sorted(order[:MAX_SIGNED_HEADS])
+    )
 
 
 def compare_heads(

@@ -1,10 +1,13 @@
 """The newest heads statement of each site, each verified whenever it is read."""
 
+from collections.abc import Iterable
+
 from client_agent.registry.freshness import Suspicion, compare_heads, find_stale
 from client_agent.registry.members import authority_suspicions, load_members
 from client_agent.registry.modules import admitted_modules
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import published_modules
+from client_agent.registry.verified import read_held
 from client_agent.site import Site
 from ff_protocol import canonical, dsse
 from ff_protocol.clock import utc_now
@@ -20,10 +23,13 @@ def load_heads(site: Site) -> dict[str, Heads]:
     found = {}
     for path in sorted(folder.glob("*.dsse")) if folder.is_dir() else ():
         envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "heads")
-        payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now(), held=True)
-        heads = read_heads(payload, at=None)
+        heads = read_held(envelope, site.trust, (Role.SITE,), _read)
         found[heads.site_id] = heads
     return found
+
+
+def _read(payload: dsse.VerifiedPayload) -> Heads:
+    return read_heads(payload, at=None)
 
 
 def store_heads(site: Site, heads: Heads, envelope: bytes) -> None:
@@ -31,13 +37,14 @@ def store_heads(site: Site, heads: Heads, envelope: bytes) -> None:
     write_atomically(site.home.heads / f"{heads.site_id}.dsse", envelope)
 
 
-def known_heads(site: Site) -> set[str]:
-    """Return the SHA-256 of every heads statement held here."""
+def known_heads(site: Site, sites: Iterable[str] | None = None) -> set[str]:
+    """Return the SHA-256 of the heads statements held here: of these sites, or of all."""
     folder = site.home.heads
-    return {
-        canonical.sha256_hex(read_bounded(path, MAX_ENVELOPE_BYTES, "heads"))
-        for path in (folder.glob("*.dsse") if folder.is_dir() else ())
-    }
+    if sites is None:
+        paths = list(folder.glob("*.dsse")) if folder.is_dir() else []
+    else:
+        paths = [path for name in sites if (path := folder / f"{name}.dsse").is_file()]
+    return {canonical.sha256_hex(read_bounded(path, MAX_ENVELOPE_BYTES, "heads")) for path in paths}
 
 
 def suspicions(site: Site) -> tuple[Suspicion, ...]:

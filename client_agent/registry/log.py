@@ -13,16 +13,18 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ff_protocol import canonical
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.errors import ExitCode, FederatedFactoryError
 from ff_protocol.files import storage_error
 from ff_protocol.heads import RecordHead
+from ff_protocol.limits import KIB
 
 GENESIS = "0" * 64
 GAP = "record_gap"
+_TAIL_BYTES = 64 * KIB
 
 
 class LogBrokenError(FederatedFactoryError):
@@ -53,7 +55,7 @@ class Log:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             with os.fdopen(descriptor, "r+b") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
-                sequence, previous, end = _tail(stream.read())
+                sequence, previous, end = _end_of(stream)
                 entry = {
                     "sequence": sequence + 1,
                     "time": timestamp(utc_now()),
@@ -142,6 +144,19 @@ class Log:
     def _lines(self) -> list[bytes]:
         data = self.path.read_bytes() if self.path.exists() else b""
         return data.split(b"\n")[:-1]
+
+
+def _end_of(stream: BinaryIO) -> tuple[int, str, int]:
+    """Do `_tail` for a file, of which only the last lines are read where they are short enough."""
+    size = stream.seek(0, os.SEEK_END)
+    start = max(0, size - _TAIL_BYTES)
+    stream.seek(start)
+    data = stream.read()
+    if start and data.count(b"\n") < 2:  # the last whole line may begin before
+        stream.seek(0)
+        start, data = 0, stream.read()
+    sequence, digest, end = _tail(data)
+    return sequence, digest, start + end
 
 
 def _tail(data: bytes) -> tuple[int, str, int]:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from client_agent.home import Home
+from client_agent.registry.position import forget_position
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, write_atomically
 
@@ -26,7 +27,8 @@ def remember_refusal(home: Home, digest: str, reason: str, code: str | None = No
 
 
 def forget_refusal(home: Home, digest: str) -> None:
-    """Let the object be fetched and judged again."""
+    """Let the object be fetched and judged again; the coordinator is asked for all anew."""
+    forget_position(home)
     (home.refusals / f"{digest}.json").unlink(missing_ok=True)
 
 
@@ -39,6 +41,7 @@ def refusals(home: Home) -> dict[str, Refusal]:
 
 def forget_refusals(home: Home, digests: Iterable[str]) -> None:
     """Have these objects judged anew: what stood against them does not any more."""
+    forget_position(home)
     for digest in digests:
         (home.refusals / f"{digest}.json").unlink(missing_ok=True)
 

@@ -10,12 +10,12 @@ Rules:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from client_agent.errors import RefusedError
 from client_agent.home import Home
-from ff_protocol import dsse
-from ff_protocol.clock import utc_now
+from client_agent.registry.verified import read_held
 from ff_protocol.files import read_bounded, write_atomically
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.names import Role
@@ -23,6 +23,10 @@ from ff_protocol.statements import Publication, Revocation, read_revocation
 from ff_protocol.trust import TrustRoot
 
 ISSUERS = (Role.SITE, Role.AUTHORITY)
+
+
+_Index = dict[str | tuple[str], list[tuple[int, Revocation]]]
+"""Revocations, each with its place in the order, by a module's digest and by (site id,)."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,31 @@ class RevocationList:
         which publications and revocations arrive cannot matter.
         """
         entitled = (site_id, str(Role.AUTHORITY))
-        for entry in self.relayed:
-            if entry.issuer in entitled and entry.covers(module, site_id):
-                return entry
-        return next((entry for entry in self.local if entry.covers(module, site_id)), None)
+        relayed, local = self._index
+        found = [
+            item
+            for item in (*relayed.get(module, ()), *relayed.get((site_id,), ()))
+            if item[1].issuer in entitled
+        ]
+        found = found or [*local.get(module, ()), *local.get((site_id,), ())]
+        return min(found, key=lambda item: item[0])[1] if found else None
 
     def of_issuer(self, issuer: str) -> tuple[Revocation, ...]:
         """Return one issuer's federation-wide revocations in order."""
-        return tuple(entry for entry in self.relayed if entry.issuer == issuer)
+        return self._chains.get(issuer, ())
+
+    # A federation of thousands asks both of every module and of every head that it knows.
+
+    @cached_property
+    def _chains(self) -> dict[str, tuple[Revocation, ...]]:
+        chains: dict[str, list[Revocation]] = {}
+        for entry in self.relayed:
+            chains.setdefault(entry.issuer, []).append(entry)
+        return {issuer: tuple(chain) for issuer, chain in chains.items()}
+
+    @cached_property
+    def _index(self) -> "tuple[_Index, _Index]":
+        return _indexed(self.relayed), _indexed(self.local)
 
 
 def check_right(revocation: Revocation, publications: Iterable[Publication]) -> None:
@@ -116,7 +137,15 @@ def _load(folder: Path, trust: TrustRoot) -> tuple[Revocation, ...]:
     entries = []
     for path in sorted(folder.glob("*.dsse")):
         envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "revocation")
-        entries.append(
-            read_revocation(dsse.verify(envelope, trust, ISSUERS, at=utc_now(), held=True))
-        )
+        entries.append(read_held(envelope, trust, ISSUERS, read_revocation))
     return tuple(sorted(entries, key=lambda item: (item.issuer, item.sequence)))
+
+
+def _indexed(revocations: Iterable[Revocation]) -> _Index:
+    index: _Index = {}
+    for place, entry in enumerate(revocations):
+        for module in entry.modules:
+            index.setdefault(module, []).append((place, entry))
+        if entry.site_id is not None:
+            index.setdefault((entry.site_id,), []).append((place, entry))
+    return index

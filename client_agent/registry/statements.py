@@ -1,9 +1,11 @@
-"""Publications that this site holds, its own and others', each verified whenever it is read."""
+"""Publications that this site holds, its own and others', each verified when it is read."""
+
+from functools import partial
 
 from client_agent.home import Home
+from client_agent.registry.verified import read_held
 from client_agent.site import Site
-from ff_protocol import canonical, dsse
-from ff_protocol.clock import utc_now
+from ff_protocol import canonical
 from ff_protocol.files import read_bounded, write_atomically
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.names import Role
@@ -24,12 +26,12 @@ def published_modules(site: Site, *, of_site: str | None = None) -> tuple[Public
         site: whose registry.
         of_site: only those of this site.
     """
-    folder = site.home.publications
+    folder, limit = site.home.publications, site.spec.policy.max_module_bytes
+    read = partial(read_publication, max_module_bytes=limit)
     publications = []
     for path in sorted(folder.glob("*.dsse")) if folder.is_dir() else ():
         envelope = read_bounded(path, MAX_ENVELOPE_BYTES, "publication")
-        payload = dsse.verify(envelope, site.trust, (Role.SITE,), at=utc_now(), held=True)
-        publication = read_publication(payload, max_module_bytes=site.spec.policy.max_module_bytes)
+        publication = read_held(envelope, site.trust, (Role.SITE,), read, limit)
         if of_site in (None, publication.site_id):
             publications.append(publication)
     return tuple(publications)

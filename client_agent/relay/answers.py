@@ -30,6 +30,22 @@ class Renewal:
 
 
 @dataclass(frozen=True)
+class Inquiry:
+    """What a listing is to bring.
+
+    Attributes:
+        known: SHA-256 of envelopes that are here, hexadecimal: they are not sent.
+        position: where the last whole listing ended, as the coordinator said; of publications and
+            revocations only later ones are sent. Empty: all.
+        heads_of: sites whose heads are wanted; None: all.
+    """
+
+    known: frozenset[str] = frozenset()
+    position: bytes = b""
+    heads_of: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class SendResult:
     """What sending a module took. `already_there`: it had been published before.
 

@@ -14,24 +14,22 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from client_agent.errors import NetworkError
-from client_agent.relay.answers import Enrolled, FederationInfo, Renewal, SendResult
+from client_agent.relay.answers import Enrolled, FederationInfo, Inquiry, Renewal, SendResult
 from client_agent.relay.chunk_wire import get_chunks, put_chunks
+from client_agent.relay.listing import read_cards, read_statements
 from client_agent.relay.receiving import Data, FileReceiver
 from client_agent.relay.retrying import Attempts, retrying
 from client_agent.relay.sending import ChunkSender
 from client_agent.relay.translation import (
     CoordinatorUnreachableError,
-    DamagedTransferError,
     WrongServerError,
     translated,
 )
 from client_agent.relay.watchdog import watched
 from ff_protocol import PROTOCOL_VERSION
-from ff_protocol.canonical import sha256_hex
 from ff_protocol.limits import (
     MAX_CHUNKS_PER_REQUEST,
-    MAX_ENVELOPE_BYTES,
-    MAX_LISTED_STATEMENTS,
+    MAX_HEADS_ASKED,
 )
 from ff_protocol.manifest import FileEntry
 from ff_protocol.statements import Publication
@@ -202,14 +200,23 @@ class RelayClient:
         Raises:
             NetworkError: cut off, or more or larger statements than a federation can have.
         """
-        seen = set(known)
+        yield from self.list_news(Inquiry(frozenset(known)))
+
+    def list_news(self, inquiry: Inquiry) -> Generator[bytes, None, bytes]:
+        """Yield what an inquiry asks for, roots and revocations first, as it comes.
+
+        Returns:
+            The position from which to ask the next time; empty if the coordinator has none, being
+            of an older version.
+
+        Raises:
+            NetworkError: cut off, or more or larger statements than a federation can have.
+        """
+        seen = set(inquiry.known)
         attempts = self._attempts.fresh()
         while True:
             try:
-                for envelope in self._new_statements(seen):
-                    attempts.progressed()
-                    yield envelope
-                return
+                return (yield from self._new_statements(inquiry, seen, attempts))
             except NetworkError as error:
                 attempts.failed(error)
 
@@ -269,6 +276,25 @@ class RelayClient:
 
         self._transfer(work)
 
+    def fetch_cards(
+        self, publications: list[Publication]
+    ) -> Iterator[tuple[Publication, bytes | None]]:
+        """Yield the bytes of each module's `card.json`, unchecked, many in one call.
+
+        None stands for a card that the coordinator does not have or will not give.
+
+        Raises:
+            NetworkError: cut off; call again for the rest.
+        """
+
+        def chunks(digests: tuple[str, ...]) -> Iterator[Data]:
+            with translated(self.endpoint):
+                for data in self._chunks(digests):
+                    self.bytes_received += len(data)
+                    yield data
+
+        yield from read_cards(publications, chunks, self._attempts.fresh())
+
     def _find_missing(self, digests: list[bytes]) -> set[bytes]:
         request = relay_pb2.FindMissingChunksRequest(sha256=digests)
         return set(self._relay.FindMissingChunks(request, timeout=self._call_seconds).sha256)
@@ -283,23 +309,28 @@ class RelayClient:
         finally:
             call.cancel()
 
-    def _new_statements(self, seen: set[str]) -> Iterator[bytes]:
+    def _new_statements(
+        self, inquiry: Inquiry, seen: set[str], attempts: Attempts
+    ) -> Generator[bytes, None, bytes]:
         labels = [bytes.fromhex(label) for label in sorted(seen)[:_MAX_KNOWN_PER_REQUEST]]
-        number = 0
+        request = relay_pb2.ListStatementsRequest(
+            known=labels,
+            position=inquiry.position,
+            some_heads=inquiry.heads_of is not None,
+            heads_of=(inquiry.heads_of or ())[:MAX_HEADS_ASKED],
+        )
+        self.bytes_sent += request.ByteSize()
+
+        def count(size: int) -> None:
+            self.bytes_received += size
+            attempts.progressed()
+
         with translated(self.endpoint):
-            call = self._relay.ListStatements(relay_pb2.ListStatementsRequest(known=labels))
-            for message in watched(call, self._stall_seconds):
-                number += 1
-                if len(message.envelope) > MAX_ENVELOPE_BYTES or number > MAX_LISTED_STATEMENTS:
-                    call.cancel()
-                    raise DamagedTransferError(
-                        f"coordinator {self.endpoint} sends more than a federation can have"
-                    )
-                self.bytes_received += len(message.envelope)
-                label = sha256_hex(message.envelope)
-                if label not in seen:
-                    seen.add(label)
-                    yield message.envelope
+            call = self._relay.ListStatements(request)
+            try:
+                return (yield from read_statements(watched(call, self._stall_seconds), seen, count))
+            finally:
+                call.cancel()
 
     def _transfer(self, work: Callable[[Attempts], Result]) -> Result:
         attempts = self._attempts.fresh()

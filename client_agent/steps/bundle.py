@@ -62,7 +62,8 @@ def export_bundle(
     revoked = load_revocations(site.home, site.trust)
     refusals = _announce_own(site, revoked, progress)
     publications = {item.module: item for item in published_modules(site)}
-    folders = {module.digest: module.folder for module in admitted_modules(site.home)}
+    folders = {describe_module(path)[0]: path for path in own_modules(site.home).values()}
+    folders |= {module.digest: module.folder for module in admitted_modules(site.home)}
     usable = {
         digest: folder
         for digest, folder in folders.items()

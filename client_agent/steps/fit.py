@@ -14,6 +14,7 @@ from client_agent.steps.apply import apply_revocations
 from client_agent.steps.heads import check_view
 from client_agent.steps.probe import take_probe
 from client_agent.steps.reproducibility import fit_reproducibility
+from client_agent.steps.select import keep_chosen
 from client_agent.steps.synthesise import make_dataset
 from client_agent.steps.unlearning import certify_unlearning
 from client_agent.synthesis.dataset import Dataset
@@ -57,6 +58,7 @@ def fit(site: Site, progress: Progress = SILENT) -> Fitted:
     """
     apply_revocations(site, progress)
     check_view(site, progress)
+    keep_chosen(site, progress)
     record, already = build_classifier(site, progress)
     certificate = _certify(site, record)
     return Fitted(

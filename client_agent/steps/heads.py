@@ -89,7 +89,7 @@ def sign_heads(site: Site, after: int = 0) -> Heads:
         sequence=max(after, earlier.sequence if earlier else 0) + 1,
         issued_at=timestamp(now),
         expires_at=timestamp(now + dt.timedelta(hours=site.spec.policy.heads_valid_hours)),
-        heads=heads_of(load_revocations(site.home, site.trust)),
+        heads=heads_of(load_revocations(site.home, site.trust), site.site_id),
         record=site.log.head(),
     )
     store_heads(site, heads, dsse.sign(build_heads(heads), site.credential("signing")))
@@ -100,7 +100,7 @@ def _due(site: Site, earlier: Heads) -> bool:
     """Whether the chains or the record have grown since, or a quarter of the validity is over."""
     quarter = dt.timedelta(hours=site.spec.policy.heads_valid_hours) / 4
     return (
-        earlier.heads != heads_of(load_revocations(site.home, site.trust))
+        earlier.heads != heads_of(load_revocations(site.home, site.trust), site.site_id)
         or earlier.record != site.log.head()
         or not dt.timedelta(0) <= utc_now() - parse_timestamp(earlier.issued_at) < quarter
     )

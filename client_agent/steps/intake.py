@@ -11,33 +11,29 @@ from dataclasses import dataclass, field
 
 from client_agent.errors import NetworkError, RefusedError
 from client_agent.module.admission import check_module, check_publication
+from client_agent.policy.file import selection_in_force
 from client_agent.registry.freshness import (
     Suspicion,
     compare_heads,
     find_reordered,
     find_rolled_back,
 )
-from client_agent.registry.heads import known_heads, load_heads, store_heads
-from client_agent.registry.members import (
-    known_authority_statements,
-    take_members,
-    take_roots,
-)
+from client_agent.registry.heads import load_heads, store_heads
+from client_agent.registry.members import take_members, take_roots
 from client_agent.registry.modules import own_modules, remove_folder
+from client_agent.registry.position import forget_position
 from client_agent.registry.refusals import refusals, remember_refusal
 from client_agent.registry.revocations import (
     ISSUERS,
+    RevocationList,
     check_chain,
     check_right,
     load_revocations,
     store_revocation,
 )
-from client_agent.registry.statements import (
-    known_envelopes,
-    published_modules,
-    store_publication,
-)
+from client_agent.registry.statements import published_modules, store_publication
 from client_agent.site import Site
+from client_agent.steps.listing import Listing
 from client_agent.steps.source import Source
 from ff_protocol import canonical, dsse, intoto, statements
 from ff_protocol.clock import utc_now
@@ -58,12 +54,14 @@ class Intake:
         notes: what the authority says of sites and roots, in words.
         refused: digest (or a statement's hash) to the reason.
         suspicions: what does not fit.
+        unsettled: something was refused for now and has to be listed again.
     """
 
     revocations: int = 0
     notes: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     suspicions: tuple[Suspicion, ...] = ()
+    unsettled: bool = False
 
 
 @dataclass
@@ -92,7 +90,8 @@ def take_statements(
     reordered = _take_listing(site, source, result, whole=whole, offers=offers)
     missing = _missing(site)
     if missing:
-        # Something may have been published between the two parts of the listing.
+        # Something may have been published between the two parts of the listing, or was skipped.
+        forget_position(site.home)
         _take_listing(site, source, result, whole=False, offers=offers)
         missing = _missing(site)
     result.suspicions = (*result.suspicions, *reordered, *missing)
@@ -107,12 +106,9 @@ def _missing(site: Site) -> tuple[Suspicion, ...]:
 def _take_listing(
     site: Site, source: Source, result: Intake, *, whole: bool, offers: Callable[[str], bool]
 ) -> tuple[Suspicion, ...]:
-    remembered = set(refusals(site.home))
-    known = known_envelopes(site.home) | remembered | known_authority_statements(site)
-    if not whole:
-        known |= known_heads(site)
     arrived = _Arrived()
-    for envelope in source.list_statements(known):
+    listing = Listing(site, source, whole=whole)
+    for envelope in listing:
         label = canonical.sha256_hex(envelope)
         try:
             if is_trust_statement(envelope):
@@ -127,7 +123,9 @@ def _take_listing(
                 remember_refusal(site.home, label, printable(error.message), error.error_code)
     order = find_reordered((item.issuer, item.sequence) for item, _ in arrived.revocations)
     _take_revocations(site, source, arrived.revocations, result, offers)
-    _take_heads(site, arrived.heads, result, whole=whole)
+    _take_heads(site, arrived.heads, result, whole=whole, asked=listing.heads_of)
+    if not result.unsettled:
+        listing.keep_position()
     return order
 
 
@@ -173,17 +171,32 @@ def _take_revocations(
     result: Intake,
     offers: Callable[[str], bool],
 ) -> None:
-    publications = published_modules(site)
+    if not arrived:
+        return
+    publications = {item.module: item for item in published_modules(site)}
+    known = load_revocations(site.home, site.trust)
+    chains: dict[str, tuple[Revocation, ...]] = {}
     for revocation, envelope in sorted(arrived, key=lambda item: item[0].sequence):
+        named = [
+            publications[digest]
+            for digest in (*revocation.modules, *revocation.successors)
+            if digest in publications
+        ]
+        chain = chains.get(revocation.issuer, known.of_issuer(revocation.issuer))
         try:
-            check_right(revocation, publications)
-            check_chain(revocation, load_revocations(site.home, site.trust))
+            check_right(revocation, named)
+            check_chain(revocation, RevocationList(chain))
         except RefusedError as error:
             # Not remembered: a missing predecessor may still come.
+            result.unsettled = True
             refuse(site, result.refused, canonical.sha256_hex(envelope), error.message)
             continue
-        _fetch_successors(site, source, revocation, publications, result, offers)
+        successors = [item for item in named if item.module in revocation.successors]
+        if successors and _concerned(site, revocation):
+            _fetch_successors(site, source, successors, result, offers)
         store_revocation(site.home.revocations, revocation, envelope)
+        if revocation.sequence > len(chain):
+            chains[revocation.issuer] = (*chain, revocation)
         result.revocations += 1
         site.log.append(
             "revocation_received",
@@ -193,11 +206,24 @@ def _take_revocations(
         )
 
 
+def _concerned(site: Site, revocation: Revocation) -> bool:
+    """Whether successors are wanted at once: always, unless a rule chooses among modules.
+
+    Then a successor comes at once only in the place of what is used here.
+    """
+    if selection_in_force(site.home, site.spec) is None:
+        return True
+    return any(
+        folder(digest).exists()
+        for digest in revocation.modules
+        for folder in (site.home.admitted, site.home.waiting)
+    )
+
+
 def _fetch_successors(
     site: Site,
     source: Source,
-    revocation: Revocation,
-    publications: tuple[Publication, ...],
+    successors: list[Publication],
     result: Intake,
     offers: Callable[[str], bool],
 ) -> None:
@@ -207,11 +233,11 @@ def _fetch_successors(
     """
     own = {describe_module(folder)[0] for folder in own_modules(site.home).values()}
     refused = refusals(site.home)
-    for publication in publications:
+    for publication in successors:
         digest = publication.module
         here = digest in own or site.home.admitted(digest).exists()
         here = here or site.home.waiting(digest).exists()
-        if digest not in revocation.successors or here or digest in refused or not offers(digest):
+        if here or digest in refused or not offers(digest):
             continue
         try:
             check_publication(publication, site, load_revocations(site.home, site.trust))
@@ -247,7 +273,12 @@ def fetch_module(
 
 
 def _take_heads(
-    site: Site, arrived: list[tuple[Heads, bytes]], result: Intake, *, whole: bool
+    site: Site,
+    arrived: list[tuple[Heads, bytes]],
+    result: Intake,
+    *,
+    whole: bool,
+    asked: tuple[str, ...] | None,
 ) -> None:
     held = load_heads(site)
     listed: dict[str, int] = {}
@@ -272,7 +303,8 @@ def _take_heads(
             result.suspicions += (Suspicion("restored", site.site_id, text),)
         store_heads(site, heads, envelope)
     if whole:
-        result.suspicions += find_rolled_back(listed, held, site.site_id)
+        judged = held if asked is None else {name: held[name] for name in asked if name in held}
+        result.suspicions += find_rolled_back(listed, judged, site.site_id)
 
 
 def refuse(

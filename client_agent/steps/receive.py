@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from client_agent.errors import NetworkError, RefusedError, WaitTimeoutError
 from client_agent.module.admission import check_publication
+from client_agent.policy.file import selection_in_force
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.forgetting import Pending
-from client_agent.registry.modules import own_modules, waiting_modules
+from client_agent.registry.modules import own_modules, place, waiting_modules
 from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import RevocationList, load_revocations
 from client_agent.registry.statements import published_modules
@@ -22,6 +23,7 @@ from client_agent.steps.apply import apply_revocations
 from client_agent.steps.heads import share_heads
 from client_agent.steps.intake import fetch_module, refuse, refuse_module, take_statements
 from client_agent.steps.renew import renew_if_due
+from client_agent.steps.select import chosen_modules, look_at_cards, set_aside
 from client_agent.steps.source import Source
 from client_agent.steps.waiting import WaitFor
 from ff_protocol.durations import format_duration
@@ -40,6 +42,7 @@ class Received:
 
     Attributes:
         admitted: digests of modules admitted now.
+        set_aside: digests of modules that left because others are chosen now.
         waiting: digests of modules that came now and wait for the admin's decision.
         refused: digest (or a part of a statement's hash) to the reason.
         revocations: number of revocations that came in.
@@ -51,6 +54,7 @@ class Received:
 
     admitted: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     revocations: int = 0
     pending: Pending | None = None
@@ -62,6 +66,7 @@ class Received:
         """Take in what a later pass did."""
         self.admitted += other.admitted
         self.waiting += other.waiting
+        self.set_aside += other.set_aside
         self.refused |= other.refused
         self.revocations += other.revocations
         self.pending = other.pending
@@ -172,9 +177,18 @@ def take_from(
         _take_statements(site, source, result, progress, whole=whole, offers=offers)
         before = len(result.admitted) + len(result.waiting)
         revoked = load_revocations(site.home, site.trust)
-        for publication in _wanted(site, revoked):
-            if offers(publication.module):
+        if selection_in_force(site.home, site.spec) is not None:
+            look_at_cards(site, source, revoked, result.refused, offers=offers, progress=progress)
+        chosen = chosen_modules(site, revoked)
+        while wanted := [item for item in _wanted(site, revoked, chosen) if offers(item.module)]:
+            for publication in wanted:
                 _take_module(site, source, publication, revoked, result, progress)
+            if chosen is None:
+                break
+            # With a rule, the next best takes the place of what was refused.
+            chosen = chosen_modules(site, revoked)
+        if chosen is not None:
+            result.set_aside += _set_aside(site, chosen, progress)
         note_missing(progress)
         if len(result.admitted) + len(result.waiting) > before:
             # What was revoked while it was being downloaded must not stay.
@@ -209,10 +223,13 @@ def _take_statements(
             progress.note(f"warning: {suspicion.text}")
 
 
-def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
+def _wanted(
+    site: Site, revoked: RevocationList, chosen: frozenset[str] | None
+) -> list[Publication]:
     """Publications whose modules are neither here, nor refused, nor revoked, nor our own unsent.
 
-    A successor waits until what it supersedes is revoked: nobody uses both.
+    A successor waits until what it supersedes is revoked: nobody uses both. Where a rule chooses,
+    only what it chooses.
     """
     refused = refusals(site.home)
     own = {describe_module(folder)[0] for folder in own_modules(site.home).values()}
@@ -220,12 +237,23 @@ def _wanted(site: Site, revoked: RevocationList) -> list[Publication]:
         publication
         for publication in published_modules(site)
         if publication.module not in refused
+        and (chosen is None or publication.module in chosen)
         and publication.module not in own
         and not site.home.admitted(publication.module).exists()
         and not site.home.waiting(publication.module).exists()
         and revoked.covering(publication.module, publication.site_id) is None
         and all(revoked.covering(old, publication.site_id) for old in publication.supersedes)
     ]
+
+
+def _set_aside(site: Site, chosen: frozenset[str], progress: Progress) -> list[str]:
+    """Let what is no longer chosen go, and have own modules take part that are."""
+    for folder in own_modules(site.home).values():
+        digest = describe_module(folder)[0]
+        if digest in chosen and not site.home.admitted(digest).exists():
+            place(folder, site.home.admitted(digest), copy=True)
+            site.log.append("module_admitted", module=digest, site=site.site_id)
+    return list(set_aside(site, chosen, progress))
 
 
 def _take_module(

@@ -134,7 +134,7 @@ def sign_publication(
         files=entries,
         published_at=timestamp(utc_now()),
         supersedes=supersedes,
-        heads=heads_of(load_revocations(site.home, site.trust)),
+        heads=heads_of(load_revocations(site.home, site.trust), site.site_id),
         record=site.log.head(),
     )
     envelope = dsse.sign(build_publication(publication), site.credential("signing"))

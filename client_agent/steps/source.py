@@ -1,9 +1,10 @@
 """Where statements and modules come from: the coordinator, or a bundle on a disk."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from client_agent.relay.answers import Inquiry
 from ff_protocol.statements import Publication
 
 
@@ -20,3 +21,16 @@ class Source(Protocol):
         self, publication: Publication, folder: Path, on_progress: Callable[[int, int], None]
     ) -> None:
         """Bring a module's files into `folder`, each checked against `publication`."""
+
+    def fetch_cards(
+        self, publications: list[Publication]
+    ) -> Iterator[tuple[Publication, bytes | None]]:
+        """Yield the bytes of each module's `card.json`, unchecked; None where it cannot be had."""
+
+
+@runtime_checkable
+class DeltaSource(Protocol):
+    """A source that can list what came since it was asked before."""
+
+    def list_news(self, inquiry: Inquiry) -> Generator[bytes, None, bytes]:
+        """Yield what an inquiry asks for; return the position from which to ask the next time."""

@@ -63,21 +63,18 @@ def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+_STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+\\?(?:"|\Z)|[\[{\]}]', re.DOTALL)
+
+
 def _depth(data: bytes) -> int:
-    """Upper bound of the nesting depth, counted on raw bytes so that nothing is allocated."""
+    """Upper bound of the nesting depth, counted on raw bytes before anything is built of them.
+
+    Every quote begins a match, one that is never closed too, so that no byte is looked at twice.
+    """
     depth = deepest = 0
-    inside_string = escaped = False
-    for byte in data:
-        if inside_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                inside_string = False
-        elif byte == 0x22:
-            inside_string = True
-        elif byte in (0x5B, 0x7B):
+    for token in _STRINGS_AND_BRACKETS.finditer(data):
+        byte = data[token.start()]
+        if byte in (0x5B, 0x7B):
             depth += 1
             deepest = max(deepest, depth)
         elif byte in (0x5D, 0x7D):

@@ -16,6 +16,7 @@ from ff_protocol.limits import MAX_SPEC_BYTES, MIB
 from ff_protocol.names import check_class_name
 from ff_protocol.preparation import FrameRule, Window, parse_frame, parse_window
 from ff_protocol.schema import Strict, load_yaml, parse
+from ff_protocol.selection import SharedSelection
 
 
 class ImageSpec(Strict):
@@ -117,6 +118,9 @@ class PolicySpec(Strict):
 class FederationSpec(Strict):
     """The whole spec; see the comments in configs/*.yaml for an example of each key.
 
+    `selection` is left out of what is signed where there is none, so that specs of before it stay
+    the same bytes.
+
     Attributes:
         version: of this format.
         classes: what the classifier tells apart, in this order; letters, digits, space and
@@ -132,6 +136,7 @@ class FederationSpec(Strict):
     synthesis: SynthesisSpec = SynthesisSpec()
     classifier: ClassifierSpec = ClassifierSpec()
     policy: PolicySpec = PolicySpec()
+    selection: SharedSelection | None = Field(default=None, exclude_if=lambda rule: rule is None)
 
     @field_validator("classes")
     @classmethod

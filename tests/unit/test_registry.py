@@ -176,3 +176,17 @@ def test_placing_leaves_nothing_behind_when_a_file_is_missing(tmp_path):
     with pytest.raises(StorageError):
         place(source, tmp_path / "admitted" / A, copy=True)
     assert not (tmp_path / "admitted" / A).exists()
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"torn', b"x" * 200])
+def test_a_long_record_is_continued_from_its_last_lines(tmp_path, monkeypatch, torn):
+    from client_agent.registry import log as module
+
+    monkeypatch.setattr(module, "_TAIL_BYTES", 600)
+    log = Log(tmp_path / "log.jsonl")
+    for length in (10, 10, 2000, 10, 10, 10, 2000):  # some lines are longer than what is read
+        log.append("trained", note="x" * length)
+        with log.path.open("ab") as stream:
+            stream.write(torn)  # as a crash would leave it
+    log.append("trained")
+    assert log.verify() == 8

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0brelay.proto\x12\x1a\x66\x65\x64\x65rated_factory.relay.v1\"\x16\n\x14GetFederationRequest\"]\n\x15GetFederationResponse\x12\x15\n\rspec_envelope\x18\x01 \x01(\x0c\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"*\n\x18\x46indMissingChunksRequest\x12\x0e\n\x06sha256\x18\x01 \x03(\x0c\"+\n\x19\x46indMissingChunksResponse\x12\x0e\n\x06sha256\x18\x01 \x03(\x0c\"%\n\x05\x43hunk\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"&\n\x14\x43hunkAcknowledgement\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\"\"\n\x0ePublishRequest\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\"(\n\x0fPublishResponse\x12\x15\n\ralready_there\x18\x01 \x01(\x08\"&\n\x15ListStatementsRequest\x12\r\n\x05known\x18\x01 \x03(\x0c\"#\n\x0fSignedStatement\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\"\"\n\x10GetChunksRequest\x12\x0e\n\x06sha256\x18\x01 \x03(\x0c\"\x0e\n\x0cWatchRequest\"\x14\n\x04News\x12\x0c\n\x04head\x18\x01 \x01(\x0c\"U\n\x0cRenewRequest\x12\x13\n\x0btls_request\x18\x01 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\x12\x17\n\x0fsigning_voucher\x18\x03 \x01(\x0c\"9\n\rRenewResponse\x12\x11\n\ttls_chain\x18\x01 \x01(\x0c\x12\x15\n\rsigning_chain\x18\x02 \x01(\x0c\"<\n\x0c\x45nrolRequest\x12\x13\n\x0btls_request\x18\x01 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\"P\n\rEnrolResponse\x12\x11\n\ttls_chain\x18\x01 \x01(\x0c\x12\x15\n\rsigning_chain\x18\x02 \x01(\x0c\x12\x15\n\rspec_envelope\x18\x03 \x01(\x0c\x32\xd3\x06\n\x05Relay\x12t\n\rGetFederation\x12\x30.federated_factory.relay.v1.GetFederationRequest\x1a\x31.federated_factory.relay.v1.GetFederationResponse\x12\x80\x01\n\x11\x46indMissingChunks\x12\x34.federated_factory.relay.v1.FindMissingChunksRequest\x1a\x35.federated_factory.relay.v1.FindMissingChunksResponse\x12\x64\n\tPutChunks\x12!.federated_factory.relay.v1.Chunk\x1a\x30.federated_factory.relay.v1.ChunkAcknowledgement(\x01\x30\x01\x12\x62\n\x07Publish\x12*.federated_factory.relay.v1.PublishRequest\x1a+.federated_factory.relay.v1.PublishResponse\x12r\n\x0eListStatements\x12\x31.federated_factory.relay.v1.ListStatementsRequest\x1a+.federated_factory.relay.v1.SignedStatement0\x01\x12^\n\tGetChunks\x12,.federated_factory.relay.v1.GetChunksRequest\x1a!.federated_factory.relay.v1.Chunk0\x01\x12U\n\x05Watch\x12(.federated_factory.relay.v1.WatchRequest\x1a .federated_factory.relay.v1.News0\x01\x12\\\n\x05Renew\x12(.federated_factory.relay.v1.RenewRequest\x1a).federated_factory.relay.v1.RenewResponse2i\n\tEnrolment\x12\\\n\x05\x45nrol\x12(.federated_factory.relay.v1.EnrolRequest\x1a).federated_factory.relay.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0brelay.proto\x12\x1a\x66\x65\x64\x65rated_factory.relay.v1\"\x16\n\x14GetFederationRequest\"]\n\x15GetFederationResponse\x12\x15\n\rspec_envelope\x18\x01 \x01(\x0c\x12\x13\n\x0bserver_time\x18\x02 \x01(\x03\x12\x18\n\x10protocol_version\x18\x03 \x01(\r\"*\n\x18\x46indMissingChunksRequest\x12\x0e\n\x06sha256\x18\x01 \x03(\x0c\"+\n\x19\x46indMissingChunksResponse\x12\x0e\n\x06sha256\x18\x01 \x03(\x0c\"%\n\x05\x43hunk\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"&\n\x14\x43hunkAcknowledgement\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\"\"\n\x0ePublishRequest\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\"(\n\x0fPublishResponse\x12\x15\n\ralready_there\x18\x01 \x01(\x08\"p\n\x15ListStatementsRequest\x12\r\n\x05known\x18\x01 \x03(\x0c\x12\x15\n\x08position\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\x12\n\nsome_heads\x18\x03 \x01(\x08\x12\x10\n\x08heads_of\x18\x04 \x03(\tB\x0b\n\t_position\"5\n\x0fSignedStatement\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\x10\n\x08position\x18\x02 \x01(\x0c\"\"\n\x10GetChunksRequest\x12\x0e\n\x06sha256\x18\x01 \x03(\x0c\"\x0e\n\x0cWatchRequest\"\x14\n\x04News\x12\x0c\n\x04head\x18\x01 \x01(\x0c\"U\n\x0cRenewRequest\x12\x13\n\x0btls_request\x18\x01 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\x12\x17\n\x0fsigning_voucher\x18\x03 \x01(\x0c\"9\n\rRenewResponse\x12\x11\n\ttls_chain\x18\x01 \x01(\x0c\x12\x15\n\rsigning_chain\x18\x02 \x01(\x0c\"<\n\x0c\x45nrolRequest\x12\x13\n\x0btls_request\x18\x01 \x01(\x0c\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\"P\n\rEnrolResponse\x12\x11\n\ttls_chain\x18\x01 \x01(\x0c\x12\x15\n\rsigning_chain\x18\x02 \x01(\x0c\x12\x15\n\rspec_envelope\x18\x03 \x01(\x0c\x32\xd3\x06\n\x05Relay\x12t\n\rGetFederation\x12\x30.federated_factory.relay.v1.GetFederationRequest\x1a\x31.federated_factory.relay.v1.GetFederationResponse\x12\x80\x01\n\x11\x46indMissingChunks\x12\x34.federated_factory.relay.v1.FindMissingChunksRequest\x1a\x35.federated_factory.relay.v1.FindMissingChunksResponse\x12\x64\n\tPutChunks\x12!.federated_factory.relay.v1.Chunk\x1a\x30.federated_factory.relay.v1.ChunkAcknowledgement(\x01\x30\x01\x12\x62\n\x07Publish\x12*.federated_factory.relay.v1.PublishRequest\x1a+.federated_factory.relay.v1.PublishResponse\x12r\n\x0eListStatements\x12\x31.federated_factory.relay.v1.ListStatementsRequest\x1a+.federated_factory.relay.v1.SignedStatement0\x01\x12^\n\tGetChunks\x12,.federated_factory.relay.v1.GetChunksRequest\x1a!.federated_factory.relay.v1.Chunk0\x01\x12U\n\x05Watch\x12(.federated_factory.relay.v1.WatchRequest\x1a .federated_factory.relay.v1.News0\x01\x12\\\n\x05Renew\x12(.federated_factory.relay.v1.RenewRequest\x1a).federated_factory.relay.v1.RenewResponse2i\n\tEnrolment\x12\\\n\x05\x45nrol\x12(.federated_factory.relay.v1.EnrolRequest\x1a).federated_factory.relay.v1.EnrolResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,25 +48,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHRESPONSE']._serialized_start=366
   _globals['_PUBLISHRESPONSE']._serialized_end=406
   _globals['_LISTSTATEMENTSREQUEST']._serialized_start=408
-  _globals['_LISTSTATEMENTSREQUEST']._serialized_end=446
-  _globals['_SIGNEDSTATEMENT']._serialized_start=448
-  _globals['_SIGNEDSTATEMENT']._serialized_end=483
-  _globals['_GETCHUNKSREQUEST']._serialized_start=485
-  _globals['_GETCHUNKSREQUEST']._serialized_end=519
-  _globals['_WATCHREQUEST']._serialized_start=521
-  _globals['_WATCHREQUEST']._serialized_end=535
-  _globals['_NEWS']._serialized_start=537
-  _globals['_NEWS']._serialized_end=557
-  _globals['_RENEWREQUEST']._serialized_start=559
-  _globals['_RENEWREQUEST']._serialized_end=644
-  _globals['_RENEWRESPONSE']._serialized_start=646
-  _globals['_RENEWRESPONSE']._serialized_end=703
-  _globals['_ENROLREQUEST']._serialized_start=705
-  _globals['_ENROLREQUEST']._serialized_end=765
-  _globals['_ENROLRESPONSE']._serialized_start=767
-  _globals['_ENROLRESPONSE']._serialized_end=847
-  _globals['_RELAY']._serialized_start=850
-  _globals['_RELAY']._serialized_end=1701
-  _globals['_ENROLMENT']._serialized_start=1703
-  _globals['_ENROLMENT']._serialized_end=1808
+  _globals['_LISTSTATEMENTSREQUEST']._serialized_end=520
+  _globals['_SIGNEDSTATEMENT']._serialized_start=522
+  _globals['_SIGNEDSTATEMENT']._serialized_end=575
+  _globals['_GETCHUNKSREQUEST']._serialized_start=577
+  _globals['_GETCHUNKSREQUEST']._serialized_end=611
+  _globals['_WATCHREQUEST']._serialized_start=613
+  _globals['_WATCHREQUEST']._serialized_end=627
+  _globals['_NEWS']._serialized_start=629
+  _globals['_NEWS']._serialized_end=649
+  _globals['_RENEWREQUEST']._serialized_start=651
+  _globals['_RENEWREQUEST']._serialized_end=736
+  _globals['_RENEWRESPONSE']._serialized_start=738
+  _globals['_RENEWRESPONSE']._serialized_end=795
+  _globals['_ENROLREQUEST']._serialized_start=797
+  _globals['_ENROLREQUEST']._serialized_end=857
+  _globals['_ENROLRESPONSE']._serialized_start=859
+  _globals['_ENROLRESPONSE']._serialized_end=939
+  _globals['_RELAY']._serialized_start=942
+  _globals['_RELAY']._serialized_end=1793
+  _globals['_ENROLMENT']._serialized_start=1795
+  _globals['_ENROLMENT']._serialized_end=1900
 # @@protoc_insertion_point(module_scope)

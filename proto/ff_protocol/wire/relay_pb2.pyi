@@ -59,16 +59,24 @@ class PublishResponse(_message.Message):
     def __init__(self, already_there: _Optional[bool] = ...) -> None: ...
 
 class ListStatementsRequest(_message.Message):
-    __slots__ = ("known",)
+    __slots__ = ("known", "position", "some_heads", "heads_of")
     KNOWN_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    SOME_HEADS_FIELD_NUMBER: _ClassVar[int]
+    HEADS_OF_FIELD_NUMBER: _ClassVar[int]
     known: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, known: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    position: bytes
+    some_heads: bool
+    heads_of: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, known: _Optional[_Iterable[bytes]] = ..., position: _Optional[bytes] = ..., some_heads: _Optional[bool] = ..., heads_of: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SignedStatement(_message.Message):
-    __slots__ = ("envelope",)
+    __slots__ = ("envelope", "position")
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     envelope: bytes
-    def __init__(self, envelope: _Optional[bytes] = ...) -> None: ...
+    position: bytes
+    def __init__(self, envelope: _Optional[bytes] = ..., position: _Optional[bytes] = ...) -> None: ...
 
 class GetChunksRequest(_message.Message):
     __slots__ = ("sha256",)

@@ -1,0 +1,1 @@
+"""Federations of thousands of sites, made in minutes: real keys and statements, stub weights."""
