@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 
 import click
@@ -156,17 +157,24 @@ def _nested(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
         return _nested(annotation.model_fields["root"].annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
+    optional = isinstance(annotation, UnionType)
     for part in getattr(annotation, "__args__", ()):
-        inner, _ = _nested(part)
+        inner, many = _nested(part)
         if inner is not None:
-            return inner, True
+            return inner, many or not optional
     return None, False
 
 
 def _attributes(model: type[BaseModel]) -> dict[str, str]:
-    """Read the section `Attributes` of a docstring; `low, high: text` is said of both."""
+    """Read the section `Attributes` of a docstring; `low, high: text` is said of both.
+
+    What a docstring leaves out, that of the schema it inherits from may say.
+    """
     text = inspect.getdoc(model) or ""
+    above = model.__base__
     found: dict[str, str] = {}
+    if above is not None and issubclass(above, BaseModel) and above is not BaseModel:
+        found |= _attributes(above)
     section = re.search(r"^Attributes:\n((?:(?: {4}.*)?\n?)*)", text, flags=re.MULTILINE)
     for entry in re.split(r"\n(?= {4}\w)", section[1] if section else ""):
         names, _, meaning = entry.strip().partition(":")
@@ -247,5 +255,7 @@ def _default(value: Any, unit: int) -> str:
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
     remark = f" ({_number(value, unit)})" if unit > 1 else ""
     return f"`{value}`{remark}"
