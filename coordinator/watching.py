@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from coordinator.member_list import MEMBERS_PREFIX
 from coordinator.root_changes import ROOTS
+from coordinator.spec_book import SPECS
 from coordinator.store import PUBLICATIONS, REVOCATIONS, Store
 
 MAX_WATCHERS = 64
@@ -92,7 +93,7 @@ class Doorbell:
             with self._changed:
                 rung = self._rung
             digest = hashlib.sha256()
-            for prefix in (ROOTS, MEMBERS_PREFIX, REVOCATIONS, PUBLICATIONS):
+            for prefix in (ROOTS, SPECS, MEMBERS_PREFIX, REVOCATIONS, PUBLICATIONS):
                 for key in self._store.list(prefix):
                     digest.update(key.encode() + b"\n")
             self._seen = (now, rung, digest.digest())

@@ -1,5 +1,7 @@
 """`policy.yaml` in a site's home: the site's own rules, which nobody else can override."""
 
+from typing import Literal
+
 from client_agent.home import Home
 from client_agent.policy.admission import AdmissionPolicy
 from client_agent.policy.release import ReleasePolicy
@@ -9,11 +11,24 @@ from ff_protocol.limits import MAX_SPEC_BYTES
 from ff_protocol.schema import Strict, load_yaml, parse
 
 
+class FederationPolicy(Strict):
+    """Section `federation` of `policy.yaml`.
+
+    Attributes:
+        accept_spec: which revisions of the federation spec are adopted without asking: `additive`
+            ones (a class more, a limit raised), `always`, or `never`. The others wait for
+            `ff-agent spec --accept`.
+    """
+
+    accept_spec: Literal["additive", "always", "never"] = "additive"
+
+
 class SitePolicy(Strict):
     """The whole file; a missing file or section means the defaults, which are the strict ones."""
 
     admission: AdmissionPolicy = AdmissionPolicy()
     release: ReleasePolicy = ReleasePolicy()
+    federation: FederationPolicy = FederationPolicy()
 
 
 def read_policy(home: Home) -> SitePolicy:
