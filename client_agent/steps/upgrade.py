@@ -138,6 +138,8 @@ def _looked_at(home: Home, look: Callable[[Path], Plan]) -> Plan:
 
 def _finish(home: Home) -> bool:
     """Complete what an interruption left; say whether there was anything."""
+    for part in home.root.glob(f".{home.upgrade_journal.name}.*.part"):
+        part.unlink(missing_ok=True)
     journal = read_journal(home)
     if journal is None:
         return False

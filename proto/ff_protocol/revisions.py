@@ -1,4 +1,4 @@
-"""Revisions of the federation spec: numbered, signed by the authority, each bound to the one before.
+"""Revisions of the federation spec: numbered, signed, each bound to the one before.
 
     spec:v1            authority -> all     revision 1, made when the federation is founded
     spec-revision:v1   authority -> all     revision 2, 3, ...: "this holds from now on, and it

@@ -11,7 +11,7 @@ issued for ten years here, so that the tests outlast the usual year.
 | archive | commit | what it stands for |
 |---|---|---|
 | `card-1.tar.xz` | f444183 | cards of schema 1: no module of it can be used any more |
-| `card-2.tar.xz` | 715777e | modules that hold, beside a classifier and checkpoints of older formats |
+| `card-2.tar.xz` | 715777e | modules that hold, beside a classifier of an older format |
 
 From `card-1.tar.xz` `hospital-1/classifier` is left out: the other one has such a file, too.
 """
@@ -108,7 +108,7 @@ def pack(archive: Path, leave_out: str) -> None:
         return None if leave_out and member.name.startswith(leave_out) else member
 
     for path in Path().glob("hospital-*/training-images/*.json"):
-        path.write_text(path.read_text().replace(os.getcwd(), "/data"))
+        path.write_text(path.read_text().replace(str(Path.cwd()), "/data"))
     with tarfile.open(archive, "w:xz", preset=9) as stream:
         for name in ("coordinator", "hospital-1", "hospital-2"):
             stream.add(name, filter=anonymous)
