@@ -1,15 +1,16 @@
-"""Killed at every step of an upgrade, or of the way back: the next `upgrade` ends as if undisturbed.
+"""Killed at every step of an upgrade, or of the way back: the next one ends as if undisturbed.
 
 The steps are found as in test_unlearning_killed.py: the home is copied before each operation of an
 undisturbed run that changes the disk. No copy may be taken for a whole home of either format.
 """
 
+import contextlib
 import shutil
 from pathlib import Path
 
 import pytest
 
-from client_agent.errors import UsageError
+from client_agent.errors import NotReadyError, UsageError
 from client_agent.home import Home
 from client_agent.registry.log import Log
 from client_agent.site import hold_home, open_site
@@ -129,10 +130,8 @@ def test_killed_at_any_step_of_the_way_back_the_next_command_ends_alike(old, upg
 
 def downgrade_or_finish(home: Home) -> None:
     """Go back; where that was interrupted late, finishing it is all that is left to do."""
-    try:
+    with contextlib.suppress(NotReadyError):
         downgrade(home)
-    except Exception as error:
-        assert "nothing to go back to" in str(error), error
 
 
 def test_an_upgrade_that_is_really_killed_is_finished_by_the_next(old, upgraded, tmp_path):
