@@ -6,7 +6,7 @@ format 1. An upgrade that is under way leaves a journal in the home (client_agen
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from client_agent.errors import AgentError
 from client_agent.home import Home
@@ -16,7 +16,7 @@ from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_SPEC_BYTES
 from ff_protocol.schema import load_yaml
 
-FORMAT = 2
+FORMAT: Final = 2
 """What this program writes and reads."""
 
 
