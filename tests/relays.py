@@ -18,6 +18,7 @@ import pytest
 from client_agent.errors import NetworkError
 from client_agent.site import Site
 from ff_protocol import canonical, dsse, intoto
+from ff_protocol.capabilities import CAPABILITIES
 from ff_protocol.clock import utc_now
 from ff_protocol.heads import HEADS, read_heads
 from ff_protocol.manifest import describe_module
@@ -78,7 +79,7 @@ class MemoryRelay:
                 heads = read_heads(payload, at=None)
                 if heads.sequence >= newest.get(heads.site_id, (0, b""))[0]:
                     newest[heads.site_id] = heads.sequence, envelope
-            else:
+            elif kind != CAPABILITIES:  # for the operator only
                 parts[kind].append(envelope)
         listing = [
             *self.authority,

@@ -17,6 +17,7 @@ from client_agent.site import open_site
 from coordinator.home import CoordinatorHome
 from coordinator.store_format import FORMAT
 from tests.agents import agent, agent_json
+from tests.conftest import digits_npz
 from tests.federation import TestFederation, ff_coordinator
 from tests.old_homes import unpack
 
@@ -90,6 +91,11 @@ def test_a_federation_outlives_its_programs_and_its_spec(federation):
     assert not state["classifier"]["up_to_date"]
     assert state["classifier"]["revision"] == 2
     assert agent(first, "fit").code == 7
+    digits = federation.folder / "digits.npz"
+    digits_npz(digits)
+    measured = agent(first, "evaluate", "--data", digits)
+    assert measured.code == 7
+    assert "an earlier revision of the federation spec" in measured.err
     assert operator(federation)["site_revisions"] == dict.fromkeys(SITES, 2)
     foreign = next(item["digest"] for item in state["admitted"] if item["site"] == "hospital-2")
     remove_folder(Home(first).admitted(foreign))

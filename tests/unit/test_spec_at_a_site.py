@@ -9,6 +9,12 @@ from client_agent.errors import NotReadyError, RefusedError, UsageError
 from client_agent.module.admission import check_publication
 from client_agent.registry.fitting import class_indices, class_misfit, image_misfit
 from client_agent.registry.members import authority_suspicions, take_members
+from client_agent.registry.modules import (
+    admitted_modules,
+    own_modules,
+    place,
+    usable_modules,
+)
 from client_agent.registry.refusals import refusals, remember_refusal
 from client_agent.registry.revocations import RevocationList
 from client_agent.registry.specs import (
@@ -19,18 +25,23 @@ from client_agent.registry.specs import (
     waiting_revisions,
 )
 from client_agent.site import Site, open_site
-from client_agent.steps.spec import accept_spec, spec_state
-from ff_protocol import dsse
+from client_agent.steps.fit import spec_provenance
+from client_agent.steps.spec import accept_spec, spec_state, unusable
+from client_agent.steps.train import _kept_classes as kept_classes
+from client_agent.steps.verify_unlearning import _spec_of as spec_of
+from client_agent.synthesis.dataset import plan_dataset
+from ff_protocol import canonical, dsse
 from ff_protocol.canonical import sha256_hex
 from ff_protocol.certificates import Purpose
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.errors import SpecError
-from ff_protocol.manifest import ALL_FILES, FileEntry
+from ff_protocol.manifest import ALL_FILES, FileEntry, describe_module
 from ff_protocol.members import MemberList, build_members
 from ff_protocol.names import Role
 from ff_protocol.revisions import OutOfOrderError, SpecRevision, build_revision, read_revision
 from ff_protocol.spec import parse_spec
 from ff_protocol.statements import Publication
+from ff_protocol.unlearning import Probe, Rebuilt
 from tests.homes import FEDERATION, make_authority
 
 
@@ -217,3 +228,62 @@ def test_an_interrupted_adoption_leaves_the_old_spec_in_force(chain, monkeypatch
     assert again.revision.number == 1
     adopt(again, revision, by="admin")
     assert open_site(chain.site.home).spec.preset == "small"
+
+
+def rebuilt(site: Site, revision: SpecRevision) -> Rebuilt:
+    """The state that a certificate made under a revision names."""
+    return Rebuilt(
+        spec=sha256_hex(canonical.dumps(revision.spec.model_dump(mode="json"))),
+        dataset_root="0" * 64,
+        portions=(),
+        classifier="0" * 64,
+        classes=("a", "b"),
+        reproducibility={},
+        probe=Probe((), ()),
+        revision=revision.number,
+    )
+
+
+def test_a_certificate_is_rebuilt_under_the_revision_that_it_names(chain):
+    first, site = chain.site.revision, chain.site
+    envelope = site.home.spec_envelope.read_bytes()
+    chain.take(chain.add(classes=["a", "b", "c", "d"]))
+    assert spec_of(site, rebuilt(site, site.revision)) == site.home.spec_envelope
+    assert spec_of(site, rebuilt(site, first)).read_bytes() == envelope
+    for foreign in (
+        dataclasses.replace(rebuilt(site, first), revision=3),
+        dataclasses.replace(rebuilt(site, first), spec="0" * 64),
+    ):
+        with pytest.raises(NotReadyError, match="revision 2 is in force"):
+            spec_of(site, foreign)
+
+
+def test_a_record_names_every_revision_but_the_first(chain):
+    first = rebuilt(chain.site, chain.site.revision).to_dict()
+    assert "revision" not in first  # as programs of before wrote it
+    assert spec_provenance(chain.site.revision) == {}
+    chain.take(chain.add(classes=["a", "b", "c", "d"]))
+    now = chain.site.revision
+    assert rebuilt(chain.site, now).to_dict()["revision"] == 2
+    assert spec_provenance(now) == {"spec": {"revision": 2, "statement": now.digest}}
+
+
+def test_own_modules_of_another_shape_are_trained_anew_and_not_sent(sites, authority):
+    site = sites["hospital-1"]
+    assert kept_classes(site, ["zero", "one"], retrain=False) == {"zero": "has a module already"}
+    key = authority.credential(Role.AUTHORITY, None, Purpose.SIGNING)
+    spec = parse_spec(site.spec.model_dump(mode="json") | {"image": {"size": 12, "channels": 1}})
+    now, before = timestamp(utc_now()), site.revision
+    revision = SpecRevision(FEDERATION, "test", 2, before.digest, spec, now)
+    envelope = dsse.sign(build_revision(revision), key)
+    take_revision(
+        site, dsse.verify(envelope, site.trust, (Role.AUTHORITY,), at=utc_now()), envelope
+    )
+    assert spec_state(site).retrain == ("zero",)
+    accept_spec(site, 2)
+    assert kept_classes(site, ["zero", "one"], retrain=False) == {}
+    (folder,) = own_modules(site.home).values()
+    place(folder, site.home.admitted(describe_module(folder)[0]), copy=True)
+    assert usable_modules(site.home, site.spec) == ()
+    assert plan_dataset(admitted_modules(site.home), site.spec) == ()
+    assert len(unusable(site)) == 1
