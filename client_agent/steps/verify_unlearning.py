@@ -249,14 +249,18 @@ def _rebuild(site: Site, after: Rebuilt, progress: Progress) -> FitRecord:
 def _spec_of(site: Site, after: Rebuilt) -> Path:
     """Return the signed spec that a certificate was made under: that in force, or one before."""
     revision = known_revisions(site).get(after.revision)
-    same = revision is not None and after.spec == canonical.sha256_hex(
-        canonical.dumps(revision.spec.model_dump(mode="json"))
-    )
-    if not same:
+    if revision is None:
         raise NotReadyError(
             f"the certificate was made at revision {after.revision} of the federation spec, which "
             f"is not here (revision {site.revision.number} is in force)",
             hint="run ff-agent receive, or verify it at a site that has that revision",
+        )
+    if after.spec != canonical.sha256_hex(
+        canonical.dumps(revision.spec.model_dump(mode="json"))
+    ):
+        raise NotReadyError(
+            "the certificate was made under another federation spec than the one here",
+            hint="verify it where that spec is in force",
         )
     if after.revision == site.revision.number:
         return site.home.spec_envelope
