@@ -14,6 +14,9 @@ from client_agent.home import Home
 from client_agent.registry.modules import remove_folder
 from client_agent.registry.refusals import refusals
 from client_agent.site import open_site
+from client_agent.steps.receive import Received, receive
+from client_agent.steps.status import status
+from client_agent.steps.upgrade import upgrade
 from coordinator.home import CoordinatorHome
 from coordinator.store_format import FORMAT
 from tests.agents import agent, agent_json
@@ -34,7 +37,7 @@ def federation(tmp_path_factory):
         for name in SITES:
             file = Home(folder / name).site_file
             file.write_text(re.sub("endpoint: .*", f"endpoint: {endpoint}", file.read_text()))
-            assert agent(folder / name, "upgrade").code == 0
+            upgrade(Home(folder / name))
         yield federation
     finally:
         for server in federation.servers:
@@ -53,9 +56,9 @@ def test_a_federation_outlives_its_programs_and_its_spec(federation):
     homes = [federation.folder / name for name in SITES]
     first, second = homes
     for home in homes:
-        received = agent_json(home, "receive")
-        assert received["refused"] == {}
-        assert received["warnings"] == []
+        received = take(home)
+        assert received.refused == {}
+        assert received.warnings == []
     assert operator(federation)["site_revisions"] == dict.fromkeys(SITES, 1)
 
     # Additive: adopted by whoever receives, modules stay, classifiers are of that revision.
@@ -64,29 +67,29 @@ def test_a_federation_outlives_its_programs_and_its_spec(federation):
     assert (checked["revision"], checked["published"], checked["additive"]) == (2, False, True)
     assert publish(federation, **changes)["revision"] == 2
     assert publish(federation, classes=["zero", "one", "two"])["exit_code"] == 2
-    notes = agent_json(first, "receive")["notes"]
+    notes = take(first).notes
     assert "revision 2 of the federation spec is in force here" in notes
-    state = agent_json(first, "status")
+    state = look(first)
     assert (state["spec"], state["unusable"]) == ({"revision": 2, "waiting": []}, {})
     assert len(state["admitted"]) == 2
     assert operator(federation)["site_revisions"] == {"hospital-1": 2, "hospital-2": 1}
-    agent_json(second, "receive")
+    take(second)
     fitted = [agent_json(home, "fit") for home in homes]
     assert fitted[0]["classifier"] == fitted[1]["classifier"]
     assert fitted[0]["classes"] == ["zero", "one"]
 
     # Incompatible: waits for the admin; a module of before is refused by a code of its own.
     assert publish(federation, image={"size": 12, "channels": 1})["revision"] == 3
-    notes = agent_json(first, "receive")["notes"]
+    notes = take(first).notes
     assert any("8 x 8, grey -> 12 x 12, grey" in text for text in notes)
     assert "it waits for a decision: ff-agent spec --accept 3" in notes
-    assert agent_json(first, "status")["spec"] == {"revision": 2, "waiting": [3]}
+    assert look(first)["spec"] == {"revision": 2, "waiting": [3]}
     shown = agent_json(first, "spec")
     assert len(shown["unusable"]) == 2
     assert shown["retrain"] == ["zero"]
     assert agent_json(first, "fit")["already"]
     assert agent_json(first, "spec", "--accept", "3")["adopted"] == [3]
-    state = agent_json(first, "status")
+    state = look(first)
     assert len(state["unusable"]) == 2
     assert not state["classifier"]["up_to_date"]
     assert state["classifier"]["revision"] == 2
@@ -99,7 +102,7 @@ def test_a_federation_outlives_its_programs_and_its_spec(federation):
     assert operator(federation)["site_revisions"] == dict.fromkeys(SITES, 2)
     foreign = next(item["digest"] for item in state["admitted"] if item["site"] == "hospital-2")
     remove_folder(Home(first).admitted(foreign))
-    refused = agent_json(first, "receive")["refused"]
+    refused = take(first).refused
     reason = "made for images of 8 x 8, grey; the federation is at 12 x 12, grey (since revision 3)"
     assert refused == {foreign: reason}
     assert refusals(Home(first))[foreign].code == "image_shape"
@@ -107,18 +110,18 @@ def test_a_federation_outlives_its_programs_and_its_spec(federation):
 
     # Back at the old shape in a later revision: what was refused is judged anew and used again.
     assert publish(federation, image={"size": 8, "channels": 1})["revision"] == 4
-    agent_json(first, "receive")
+    take(first)
     agent_json(first, "spec", "--accept", "4")
-    assert agent_json(first, "receive")["admitted"] == [foreign]
-    assert agent_json(first, "status")["unusable"] == {}
+    assert take(first).admitted == [foreign]
+    assert look(first)["unusable"] == {}
 
     # Whoever joins now gets the newest revision, and the ones before it with the statements.
     late = join(federation, "hospital-3")
-    assert agent_json(late, "status")["spec"]["revision"] == 4
-    assert len(agent_json(late, "receive")["admitted"]) == 2
+    assert look(late)["spec"]["revision"] == 4
+    assert len(take(late).admitted) == 2
     known = [path.stem for path in Home(late).spec_revisions.glob("*.dsse")]
     assert sorted(map(int, known)) == [1, 2, 3]
-    assert agent_json(late, "receive")["notes"] == []
+    assert take(late).notes == []
 
     back = agent(late, "upgrade", "--back")
     assert back.code == 7
@@ -126,6 +129,16 @@ def test_a_federation_outlives_its_programs_and_its_spec(federation):
     back = agent(first, "upgrade", "--back")
     assert back.code == 7
     assert "later revision of the federation spec" in back.err
+
+
+def take(home: Path) -> Received:
+    """Receive, in this process."""
+    return receive(open_site(Home(home)))
+
+
+def look(home: Path) -> dict:
+    """The state of a home."""
+    return status(open_site(Home(home)))
 
 
 def operator(federation: TestFederation) -> dict:
