@@ -255,9 +255,7 @@ def _spec_of(site: Site, after: Rebuilt) -> Path:
             f"is not here (revision {site.revision.number} is in force)",
             hint="run ff-agent receive, or verify it at a site that has that revision",
         )
-    if after.spec != canonical.sha256_hex(
-        canonical.dumps(revision.spec.model_dump(mode="json"))
-    ):
+    if after.spec != canonical.sha256_hex(canonical.dumps(revision.spec.model_dump(mode="json"))):
         raise NotReadyError(
             "the certificate was made under another federation spec than the one here",
             hint="verify it where that spec is in force",

@@ -57,7 +57,7 @@ def command(source: Path, lines: str) -> list[str]:
 def calls(program: str, *lines: tuple[str, ...]) -> str:
     """Return Python that runs commands of a program one after another."""
     start = f"from {program}.cli import main"
-    ends = "import click, gc"
+    ends = "import click"
     return "\n".join(
         (
             *(start, ends, SMALLER if program == "client_agent" else ""),
