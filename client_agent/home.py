@@ -1,10 +1,10 @@
 """Where things lie in a site's home. Paths only: nothing here reads or decides.
 
-site.yaml               who this site is, which federation, which coordinator
+site.yaml               who this site is, which federation, which coordinator; the home's format
 config.yaml             optional: defaults for the commands' options
 policy.yaml             optional: what this site demands of modules that leave and that enter
 federation-ca.pem       the federation's root certificate, the only trust anchor
-spec.dsse               the federation spec, signed by the authority
+spec.dsse               the federation spec in force here, signed by the authority
 keys/                   private keys, 0600, encrypted if wished, or a token's URI; never sent
 certificates/           tls.pem, signing.pem; unlearning/ holds unlearning certificates
 training/<class>/       checkpoints of unfinished training
@@ -14,7 +14,7 @@ waiting/<digest>/       modules that broke no rule and wait for the admin's deci
 admitted/<digest>/      modules that this site uses, its own included
 appraisals/<digest>/    a module's first samples, and how they compare with other modules'
 trust.json              sites whose modules are admitted without asking (`ff-agent trust`)
-statements/             publications, revocations, heads, members and roots as received
+statements/             publications, revocations, heads, members, roots, specs as received
 cards/                  cards of modules that are on offer, to choose among them
 training-images/        which images went into which own module; never leaves the site
 learning-curves/        losses of each own module while it was trained, by digest
@@ -25,6 +25,8 @@ withdrawal.json         a withdrawal under way, until its statement is signed
 shards/<digest>/        synthetic images, by module
 classifier/             classifier.onnx and fit.json; calibration.json of this site
 unlearning.json         an unlearning under way, until its certificate is written
+backups/format-<n>/     what an upgrade from format n replaced or set aside (docs/upgrading.md)
+upgrade.json            an upgrade, or the way back, that is under way
 log.jsonl               the append-only record
 """
 
@@ -156,6 +158,16 @@ class Home:
         return self.root / "statements" / "roots"
 
     @property
+    def spec_revisions(self) -> Path:
+        """Revisions of the federation spec as received, adopted or not, `<revision>.dsse`."""
+        return self.root / "statements" / "specs"
+
+    @property
+    def capabilities(self) -> Path:
+        """What this site has last told the coordinator of its program and revision."""
+        return self.root / "statements" / "capabilities.dsse"
+
+    @property
     def members(self) -> Path:
         """The newest member list of the authority."""
         return self.root / "statements" / "members.dsse"
@@ -221,6 +233,20 @@ class Home:
     def pending_unlearning(self) -> Path:
         """Note of an unlearning that is ordered and not certified yet."""
         return self.root / "unlearning.json"
+
+    @property
+    def upgrade_journal(self) -> Path:
+        """What an upgrade that is under way does."""
+        return self.root / "upgrade.json"
+
+    @property
+    def backups(self) -> Path:
+        """What upgrades replaced or set aside, by format."""
+        return self.root / "backups"
+
+    def backup(self, version: int) -> Path:
+        """What was replaced or set aside when this format was left."""
+        return self.backups / f"format-{version}"
 
     @property
     def log(self) -> Path:

@@ -18,13 +18,15 @@ from client_agent.credentials import load_credential
 from client_agent.errors import IdentityError, NotReadyError, UsageError
 from client_agent.home import Home
 from client_agent.registry.log import Log
-from ff_protocol import dsse, statements
+from client_agent.upgrade.formats import FORMAT, check_format, read_format
+from ff_protocol import __version__, dsse
 from ff_protocol.certificates import Credential
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError, MalformedError
 from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.limits import MAX_CERTIFICATE_BYTES, MAX_SPEC_BYTES
 from ff_protocol.names import Role
+from ff_protocol.revisions import SpecRevision, read_revision
 from ff_protocol.schema import Strict, load_yaml, parse
 from ff_protocol.spec import FederationSpec
 from ff_protocol.trust import TrustRoot, parse_trust
@@ -34,7 +36,8 @@ class SiteFile(Strict):
     """Contents of `site.yaml`: who this site is and how it reaches its coordinator.
 
     Attributes:
-        version: of this format.
+        version: format of the home (client_agent/upgrade).
+        program: version of the program that brought it there.
         site_id: this site's name in the federation, as its certificates say it.
         federation_id: name and first 12 hex digits of the first root's SHA-256.
         federation_name: in words.
@@ -45,7 +48,8 @@ class SiteFile(Strict):
         roots_version: version of the federation's roots with which this site joined.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = FORMAT
+    program: str = Field(default=__version__, max_length=40)
     site_id: str = Field(max_length=63)
     federation_id: str = Field(max_length=80)
     federation_name: str = Field(max_length=200)
@@ -57,7 +61,8 @@ class SiteFile(Strict):
 
     def write(self, path: Path) -> None:
         """Write as YAML."""
-        values = {"version": self.version, **self.model_dump(exclude_defaults=True)}
+        stated = {"version": self.version, "program": self.program}
+        values = {**stated, **self.model_dump(exclude_defaults=True)}
         text = yaml.safe_dump(values, sort_keys=False)
         # A proxy's password is nobody else's business.
         write_atomically(path, text.encode(), mode=0o600 if self.proxy else 0o644)
@@ -65,12 +70,25 @@ class SiteFile(Strict):
 
 @dataclass(frozen=True)
 class Site:
-    """A site that has joined a federation."""
+    """A site that has joined a federation.
+
+    Attributes:
+        revision: of the federation spec, as adopted here.
+    """
 
     home: Home
     identity: SiteFile
     trust: TrustRoot
-    spec: FederationSpec
+    revision: SpecRevision
+
+    @property
+    def spec(self) -> FederationSpec:
+        """The federation spec that is in force here."""
+        return self.revision.spec
+
+    def adopt(self, revision: SpecRevision) -> None:
+        """Go by another revision of the spec from now on; only `registry.specs` calls this."""
+        object.__setattr__(self, "revision", revision)
 
     @property
     def site_id(self) -> str:
@@ -93,27 +111,40 @@ class Site:
 
     @contextlib.contextmanager
     def exclusive(self, *, wait: bool = False) -> Iterator[None]:
-        """Hold the home's lock, so that two commands never change one home at a time.
-
-        Args:
-            wait: wait for a command that holds it instead of giving up.
+        """Hold the home's lock: see `hold_home`.
 
         Raises:
-            UsageError: another command holds it.
+            OutdatedHomeError: the home went back to an earlier format since it was opened.
         """
-        try:
-            stream = self.home.lock.open("a")
-        except OSError as error:
-            raise storage_error(error, self.home.lock) from error
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError as error:
-                raise UsageError(
-                    f"another ff-agent command is at work in {self.home.root}",
-                    hint="wait for its end, or stop it (Ctrl-C loses nothing), and run this again",
-                ) from error
+        with hold_home(self.home, wait=wait):
+            check_format(read_format(self.home), self.home.root)
             yield
+
+
+@contextlib.contextmanager
+def hold_home(home: Home, *, wait: bool = False) -> Iterator[None]:
+    """Hold a home's lock, so that two commands never change one home at a time.
+
+    Args:
+        home: whose.
+        wait: wait for a command that holds it instead of giving up.
+
+    Raises:
+        UsageError: another command holds it.
+    """
+    try:
+        stream = home.lock.open("a")
+    except OSError as error:
+        raise storage_error(error, home.lock) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another ff-agent command is at work in {home.root}",
+                hint="wait for its end, or stop it (Ctrl-C loses nothing), and run this again",
+            ) from error
+        yield
 
 
 def open_site(home: Home) -> Site:
@@ -121,6 +152,7 @@ def open_site(home: Home) -> Site:
 
     Raises:
         NotReadyError: the home has not joined a federation.
+        OutdatedHomeError, NewerHomeError: it has another format than this program's.
         SpecError, IdentityError: a file in the home has been damaged or tampered with.
     """
     if not home.site_file.is_file():
@@ -128,6 +160,7 @@ def open_site(home: Home) -> Site:
             f"{home.root} has not joined a federation",
             hint="run: ff-agent join INVITATION --home DIR, or name another --home",
         )
+    check_format(read_format(home), home.root)
     try:
         text = read_bounded(home.site_file, MAX_SPEC_BYTES, "site.yaml").decode("utf-8")
         identity = parse(SiteFile, load_yaml(text, "site.yaml"), "site.yaml")
@@ -139,14 +172,11 @@ def open_site(home: Home) -> Site:
             f"{home.root} is damaged: {error}",
             hint="restore the home from a backup, or join again in a new one",
         ) from error
-    spec, _ = read_spec_envelope(envelope, trust, held=True)
-    return Site(home, identity, trust, spec)
+    return Site(home, identity, trust, read_spec_envelope(envelope, trust, held=True))
 
 
-def read_spec_envelope(
-    envelope: bytes, trust: TrustRoot, *, held: bool = False
-) -> tuple[FederationSpec, str]:
-    """Verify the signed federation spec; return it with the federation's name.
+def read_spec_envelope(envelope: bytes, trust: TrustRoot, *, held: bool = False) -> SpecRevision:
+    """Verify a signed federation spec, of whichever revision.
 
     Args:
         envelope: as received, or as it lies in the home.
@@ -158,6 +188,6 @@ def read_spec_envelope(
     """
     try:
         payload = dsse.verify(envelope, trust, (Role.AUTHORITY,), at=utc_now(), held=held)
-        return statements.read_spec(payload)
+        return read_revision(payload)
     except FederatedFactoryError as error:
         raise IdentityError(f"the federation spec is not trusted: {error.message}") from error

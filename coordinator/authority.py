@@ -224,7 +224,8 @@ def _already(
     if (settings.name, held, settings.endpoint, settings.store) != (name, spec, endpoint, store):
         raise UsageError(
             f"{home.root} holds the federation {settings.federation_id}, with other settings",
-            hint="a federation's spec is fixed: name a new folder with --home for another one",
+            hint="to change its spec: ff-coordinator spec FILE; for another federation name a new "
+            "folder with --home",
         )
     ensure_spec(home, open_store(home))
     return Founded(settings.federation_id, name, trust.fingerprint, already=True)

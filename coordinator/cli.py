@@ -16,6 +16,7 @@ class _Commands(CommandGroup):
         "approve",
         "serve",
         "status",
+        "spec",
         "expel",
         "rotate-root",
         "passphrase",

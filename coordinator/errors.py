@@ -35,6 +35,13 @@ class StoreError(CoordinatorError):
     error_code = "storage"
 
 
+class NewerStoreError(CoordinatorError):
+    """Store or home belong to a later version of the program."""
+
+    exit_code = ExitCode.CONFIGURATION
+    error_code = "store_too_new"
+
+
 class NotAMemberError(CoordinatorError):
     """The peer's certificate does not entitle it to this service."""
 

@@ -19,13 +19,17 @@ import yaml
 from cryptography import x509
 from pydantic import Field
 
-from coordinator.errors import NotReadyError
+from coordinator.errors import NewerStoreError, NotReadyError
+from ff_protocol import __version__
 from ff_protocol.certificates import Credential, chain_from_pem, chain_to_pem
 from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.limits import KIB, MAX_CERTIFICATE_BYTES
 from ff_protocol.passphrase import Passphrase
 from ff_protocol.schema import Strict, load_yaml, parse
 from ff_protocol.trust import TrustRoot, parse_trust
+
+FORMAT = 1
+"""Of this folder. What the store needs is in coordinator/store_format.py."""
 
 _CREDENTIALS = {
     "root": "authority/root",
@@ -156,9 +160,18 @@ class CoordinatorHome:
         Raises:
             NotReadyError: `init` has not been run.
             SpecError: it breaks its schema.
+            NewerStoreError: a later version of the program wrote it.
         """
         text = self._read(self.settings_file, 64 * KIB).decode("utf-8", errors="replace")
-        return parse(Settings, load_yaml(text, "coordinator.yaml"), "coordinator.yaml")
+        value = load_yaml(text, "coordinator.yaml")
+        version = value.get("version") if isinstance(value, dict) else None
+        if type(version) is int and version > FORMAT:
+            raise NewerStoreError(
+                f"{self.root} is of format {version}; this is {__version__} and reads formats up "
+                f"to {FORMAT}",
+                hint="install the version of ff-coordinator that wrote it, or a later one",
+            )
+        return parse(Settings, value, "coordinator.yaml")
 
     def write_settings(self, settings: Settings) -> None:
         """Write `coordinator.yaml`."""

@@ -56,7 +56,13 @@ def newest_list(store: Store, trust: TrustRoot, now: dt.datetime) -> MemberList 
     return read_members(dsse.verify(envelope, trust, (Role.AUTHORITY,), at=now), at=None)
 
 
-def is_due(held: MemberList | None, expelled: frozenset[str], roots: int, now: dt.datetime) -> bool:
+def is_due(
+    held: MemberList | None,
+    expelled: frozenset[str],
+    roots: int,
+    now: dt.datetime,
+    spec: int = 1,
+) -> bool:
     """Say whether a new list has to be signed.
 
     Args:
@@ -64,8 +70,9 @@ def is_due(held: MemberList | None, expelled: frozenset[str], roots: int, now: d
         expelled: the sites that are expelled now.
         roots: the version of the federation's roots.
         now: the present time.
+        spec: the revision of the federation spec.
     """
-    if held is None or held.sites() != expelled or held.roots != roots:
+    if held is None or (held.sites(), held.roots, held.spec) != (expelled, roots, spec):
         return True
     return parse_timestamp(held.expires_at) - now < VALIDITY / 2
 
@@ -83,10 +90,12 @@ def keep_signed(home: CoordinatorHome, store: Store, now: dt.datetime) -> Member
         PassphraseError: the key is encrypted and the passphrase is missing or wrong.
     """
     trust, roots = home.trust(), roots_version(home)
+    book = StatementBook(store, trust)
     for _ in range(_TRIES):
         held = newest_list(store, trust, now)
         expelled = expulsions(store)
-        if not is_due(held, frozenset(item.site for item in expelled), roots, now):
+        spec = book.specs.newest().revision.number
+        if not is_due(held, frozenset(item.site for item in expelled), roots, now, spec):
             return held
         try:
             signer = home.credential("signing")
@@ -98,7 +107,8 @@ def keep_signed(home: CoordinatorHome, store: Store, now: dt.datetime) -> Member
             issued_at=timestamp(now),
             expires_at=timestamp(now + VALIDITY),
             roots=roots,
-            expelled=_entries(expelled, held, StatementBook(store, trust)),
+            expelled=_entries(expelled, held, book),
+            spec=spec,
         )
         envelope = dsse.sign(build_members(members), signer)
         if store.put_if_absent(members_key(members.version), envelope):

@@ -4,10 +4,12 @@ import datetime as dt
 from dataclasses import asdict
 from typing import Any
 
+from coordinator.capabilities import told
 from coordinator.home import CoordinatorHome
 from coordinator.member_list import newest_list
 from coordinator.membership import expulsions
 from coordinator.root_changes import roots_version
+from coordinator.spec_book import SpecBook
 from coordinator.store import (
     CHUNKS,
     COLLECTION_KEY,
@@ -16,6 +18,7 @@ from coordinator.store import (
     REVOCATIONS,
     open_store,
 )
+from coordinator.store_format import check_store
 from ff_protocol import canonical
 from ff_protocol.clock import timestamp
 from ff_protocol.limits import KIB
@@ -37,6 +40,8 @@ def overview(home: CoordinatorHome, now: dt.datetime) -> dict[str, Any]:
     }
     until = home.chain("server")[0].not_valid_after_utc
     members = newest_list(store, home.trust(), now)
+    revision = SpecBook(store, home.trust()).newest().revision
+    said = told(store, home.trust(), now)
     sizes = [held.size for _, held in store.scan(CHUNKS)]
     return {
         "federation": settings.federation_id,
@@ -44,6 +49,17 @@ def overview(home: CoordinatorHome, now: dt.datetime) -> dict[str, Any]:
         "fingerprint": home.trust().fingerprint,
         "roots_version": roots_version(home),
         "root_changing": len(home.trust().roots) > 1,
+        "store_format": check_store(store),
+        "spec_revision": revision.number,
+        "site_revisions": {
+            site: said[site].revision if site in said else None for site in sorted(sites)
+        },
+        "site_programs": {site: item.program for site, item in said.items()},
+        "sites_lacking": {
+            site: list(item.lacks(revision.spec))
+            for site, item in said.items()
+            if item.lacks(revision.spec)
+        },
         "days": _days(home, now),
         "members_until": None if members is None else members.expires_at,
         "hosts": list(settings.hosts),

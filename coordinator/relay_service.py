@@ -8,7 +8,7 @@ from itertools import chain
 import grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
-from coordinator import member_list, root_changes
+from coordinator import capabilities, member_list, root_changes, spec_book
 from coordinator.calls import Calls
 from coordinator.chunk_store import ChunkStore, check_digests
 from coordinator.enrolment import renew
@@ -24,6 +24,7 @@ from coordinator.store import Store
 from coordinator.watching import WATCHERS, Doorbell
 from ff_protocol import PROTOCOL_VERSION, dsse
 from ff_protocol.canonical import sha256_hex
+from ff_protocol.capabilities import CAPABILITIES
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import MalformedError
 from ff_protocol.heads import HEADS
@@ -115,6 +116,7 @@ class RelayService(relay_pb2_grpc.RelayServicer):
             # before, unless it is withheld.
             for envelope in chain(
                 root_changes.unknown_to(self._store, known),
+                spec_book.unknown_to(self._book.specs, known),
                 member_list.unknown_to(self._store, known),
                 self._new_statements(request, known),
                 self._heads.unknown_to(known, _heads_wanted(request)),
@@ -201,6 +203,8 @@ class RelayService(relay_pb2_grpc.RelayServicer):
             return self._book.add_revocation(payload, envelope)
         if kind == HEADS:
             return self._heads.add(payload, envelope)
+        if kind == CAPABILITIES:
+            return capabilities.add(self._store, payload, envelope)
         raise MalformedError(f"a statement of type {kind[:120]!r} is not relayed")
 
 

@@ -33,6 +33,7 @@ from coordinator.relay_service import RelayService
 from coordinator.resources import connections_allowed
 from coordinator.server_certificate import ServerCertificate
 from coordinator.store import Store, open_store
+from coordinator.store_format import check_store
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.wire import relay_pb2, relay_pb2_grpc
@@ -74,6 +75,7 @@ class Server:
         """
         return_memory_of_chunks()
         self._inner_store = store or open_store(home)
+        check_store(self._inner_store)
         ensure_spec(home, self._inner_store)
         self.metrics = Metrics()
         metered = MeteredStore(self._inner_store, self.metrics)
@@ -162,6 +164,10 @@ class Server:
         self._follow_roots()
         self._certificate.renew()
         self._certificate.reload()
+        try:
+            check_store(self._inner_store)
+        except FederatedFactoryError as error:
+            LOG.error("this program is too old for the store", extra={"reason": error.message})
         try:
             renew_authority_certificate(self._home, utc_now())
             keep_signed(self._home, self._inner_store, utc_now())

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from functools import partial
 
 from coordinator import rules
-from coordinator.errors import NotReadyError, RefusedStatementError
+from coordinator.errors import RefusedStatementError
 from coordinator.feed import Feed
 from coordinator.publishing import publish_complete
 from coordinator.quotas import ModuleQuota, Quotas
+from coordinator.spec_book import SpecBook
 from coordinator.store import (
     PUBLICATIONS,
     REVOCATIONS,
-    SPEC_KEY,
     Store,
     publication_key,
     revocation_key,
@@ -33,7 +33,6 @@ from ff_protocol.statements import (
     Revocation,
     read_publication,
     read_revocation,
-    read_spec,
 )
 from ff_protocol.trust import TrustRoot
 
@@ -56,21 +55,16 @@ class StatementBook:
         self._hashes: dict[str, str] = {}
         self._verified: dict[str, Revocation] = {}
         self._verified_by = trust.roots
-        self._spec: tuple[bytes, FederationSpec] | None = None
+        self.specs = SpecBook(store, trust)
 
     def spec(self) -> tuple[bytes, FederationSpec]:
-        """Return the signed spec, as envelope and as value.
+        """Return the newest revision of the signed spec, as envelope and as value.
 
         Raises:
             NotReadyError: the store has none.
         """
-        if self._spec is None:
-            envelope = self.store.get(SPEC_KEY)
-            if envelope is None:
-                raise NotReadyError("the store has no federation spec")
-            payload = dsse.verify(envelope, self._trust, (Role.AUTHORITY,), at=utc_now(), held=True)
-            self._spec = (envelope, read_spec(payload)[0])
-        return self._spec
+        held = self.specs.newest()
+        return held.envelope, held.revision.spec
 
     def add_publication(self, payload: dsse.VerifiedPayload, envelope: bytes) -> bool:
         """Make a publication visible; True if it was already.

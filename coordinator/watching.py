@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from coordinator.feed import Feed
 from coordinator.member_list import MEMBERS_PREFIX
 from coordinator.root_changes import ROOTS
+from coordinator.spec_book import SPECS
 from coordinator.store import PUBLICATIONS, REVOCATIONS, Store
 
 MAX_WATCHERS = 64
@@ -107,7 +108,7 @@ class Doorbell:
             with self._changed:
                 rung = self._rung
             digest = hashlib.sha256()
-            prefixes = [ROOTS, MEMBERS_PREFIX]
+            prefixes = [ROOTS, SPECS, MEMBERS_PREFIX]
             if self._feed is None:
                 prefixes += [REVOCATIONS, PUBLICATIONS]
             else:

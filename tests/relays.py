@@ -21,6 +21,7 @@ from client_agent.site import Site, open_site
 from client_agent.steps.receive import receive
 from client_agent.steps.send import send
 from ff_protocol import canonical, dsse, intoto
+from ff_protocol.capabilities import CAPABILITIES
 from ff_protocol.clock import utc_now
 from ff_protocol.heads import HEADS, read_heads
 from ff_protocol.manifest import describe_module
@@ -82,7 +83,7 @@ class MemoryRelay:
                 heads = read_heads(payload, at=None)
                 if heads.sequence >= newest.get(heads.site_id, (0, b""))[0]:
                     newest[heads.site_id] = heads.sequence, envelope
-            else:
+            elif kind != CAPABILITIES:  # for the operator only
                 parts[kind].append(envelope)
         listing = [
             *self.authority,

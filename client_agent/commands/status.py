@@ -23,6 +23,10 @@ def _show(state: dict[str, Any]) -> None:
     say(f"coordinator {state['coordinator']}", indent=12)
     days = {name: item["days"] for name, item in state["identity"].items()}
     print(f"certificates: TLS {days['tls']} days left, signing {days['signing']} days left")
+    if state["spec"]["revision"] > 1 or state["spec"]["waiting"]:
+        print(f"federation spec: revision {state['spec']['revision']}")
+    for number in state["spec"]["waiting"]:
+        print(f"revision {number} of the federation spec waits for a decision: ff-agent spec")
     if state["roots"]["changing"]:
         print("the federation's root is changing: two are trusted for now")
     if state["expelled"]:
@@ -36,7 +40,7 @@ def _show(state: dict[str, Any]) -> None:
             "yes" if module["synthesised"] else "no",
         ]
         for module in sorted(
-            state["admitted"],
+            (item for item in state["admitted"] if item["digest"] not in state["unusable"]),
             key=lambda item: (state["classes"].index(item["class"]), item["site"]),
         )
     ]
@@ -58,6 +62,8 @@ def _show(state: dict[str, Any]) -> None:
                   f"{_suspicion(item)}")  # fmt: skip
     for item in state["revoked"]:
         print(f"revoked: {item['digest'][:12]} ({item['class']} of {item['site']})")
+    for digest, reason in state["unusable"].items():
+        say(f"not used: {digest[:12]}: {reason}", indent=10)
     for digest, reason in state["refused"].items():
         say(f"refused: {digest[:12]}: {reason}", indent=9)
     for text in state["warnings"]:

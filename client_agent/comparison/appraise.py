@@ -8,7 +8,7 @@ from client_agent.comparison.compare import Known, compare
 from client_agent.comparison.findings import Comparison
 from client_agent.comparison.samples import sample_features
 from client_agent.errors import RefusedError
-from client_agent.registry.modules import admitted_modules, own_modules, read_card
+from client_agent.registry.modules import own_modules, read_card, usable_modules
 from client_agent.site import Site
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, write_atomically
@@ -80,7 +80,9 @@ def _known(site: Site) -> Iterator[tuple[str, str, Path]]:
     for folder in own_modules(site.home).values():
         digest, _ = describe_module(folder)
         own.add(digest)
-        yield digest, read_card(folder).class_name, folder / MODULE_FILE
-    for module in admitted_modules(site.home):
+        card = read_card(folder)
+        if card.image == site.spec.image:
+            yield digest, card.class_name, folder / MODULE_FILE
+    for module in usable_modules(site.home, site.spec):
         if module.digest not in own:
             yield module.digest, module.card.class_name, module.model

@@ -20,9 +20,11 @@ from client_agent.module.signing import check_signature
 from client_agent.module.structure import check_structure
 from client_agent.policy.admission import AdmissionPolicy
 from client_agent.policy.file import read_policy
+from client_agent.registry.fitting import class_indices, class_misfit, image_misfit
 from client_agent.registry.members import load_members
 from client_agent.registry.modules import read_card
 from client_agent.registry.revocations import RevocationList
+from client_agent.registry.specs import adopted_revisions
 from client_agent.sandbox.layers import layers_in_force
 from client_agent.site import Site
 from client_agent.synthesis.session import probe_module
@@ -31,6 +33,7 @@ from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.manifest import MODULE_FILE, FileEntry, describe_module
 from ff_protocol.members import MemberList
+from ff_protocol.revisions import SpecRevision
 from ff_protocol.statements import Publication
 
 Subject = TypeVar("Subject")
@@ -53,6 +56,11 @@ class Offer:
     policy: AdmissionPolicy
     revoked: RevocationList
     members: MemberList | None
+
+    @cached_property
+    def revisions(self) -> tuple[SpecRevision, ...]:
+        """Of the federation spec, the one in force last."""
+        return adopted_revisions(self.site)
 
 
 @dataclass(frozen=True)
@@ -195,9 +203,9 @@ def _site_welcome(offer: Offer) -> None:
 
 
 def _class_in_spec(offer: Offer) -> None:
-    name = offer.publication.class_name
-    if name not in offer.site.spec.classes:
-        raise RefusedError(f"class {name!r} is not in the federation spec")
+    found = class_misfit(offer.publication.class_name, offer.revisions)
+    if found is not None:
+        raise RefusedError(found.text, refusal_code=found.code)
 
 
 def _size_within_limits(offer: Offer) -> None:
@@ -231,13 +239,27 @@ def _signed_by_publisher(candidate: Candidate) -> None:
     )
 
 
+def _shape_in_force(candidate: Candidate | Carded) -> None:
+    """A module made before the images changed is refused by a code of its own."""
+    try:
+        image = candidate.card.image
+    except FederatedFactoryError:
+        return  # no card at all: the next rule says so
+    found = image_misfit(image, adopted_revisions(candidate.site))
+    if found is not None:
+        raise RefusedError(found.text, refusal_code=found.code)
+
+
 def _card_agrees(candidate: Candidate | Carded) -> None:
     card, publication, site = candidate.card, candidate.publication, candidate.site
+    indices = class_indices(publication.class_name, adopted_revisions(site))
+    index = site.spec.class_index(publication.class_name)
     expected = {
         "federation_id": site.trust.federation_id,
         "site_id": publication.site_id,
         "class_name": publication.class_name,
-        "class_index": site.spec.class_index(publication.class_name),
+        # Classes may have left since: the card states the index of its own time.
+        "class_index": card.class_index if card.class_index in indices else index,
         "image": site.spec.image,
     }
     for key, value in expected.items():
@@ -305,6 +327,7 @@ CARD_RULES: tuple[Rule[Carded], ...] = (
 MODULE_RULES: tuple[Rule[Candidate], ...] = (
     Rule("files", _files_as_published),
     Rule("signature", _signed_by_publisher),
+    Rule("image_shape", _shape_in_force),
     Rule("card", _card_agrees),
     Rule("figures", _figures_as_demanded),
     Rule("structure", _structure_allowed),

@@ -1,5 +1,7 @@
 """`policy.yaml` in a site's home: the site's own rules, which nobody else can override."""
 
+from typing import Literal
+
 from client_agent.home import Home
 from client_agent.policy.admission import AdmissionPolicy
 from client_agent.policy.release import ReleasePolicy
@@ -11,6 +13,18 @@ from ff_protocol.selection import Selection
 from ff_protocol.spec import FederationSpec
 
 
+class FederationPolicy(Strict):
+    """Section `federation` of `policy.yaml`.
+
+    Attributes:
+        accept_spec: which revisions of the federation spec are adopted without asking: `additive`
+            ones (a class more, a limit raised), `always`, or `never`. The others wait for
+            `ff-agent spec --accept`.
+    """
+
+    accept_spec: Literal["additive", "always", "never"] = "additive"
+
+
 class SitePolicy(Strict):
     """The whole file; a missing file or section means the defaults, which are the strict ones.
 
@@ -20,6 +34,7 @@ class SitePolicy(Strict):
     admission: AdmissionPolicy = AdmissionPolicy()
     release: ReleasePolicy = ReleasePolicy()
     selection: Selection | None = None
+    federation: FederationPolicy = FederationPolicy()
 
 
 def read_policy(home: Home) -> SitePolicy:

@@ -17,6 +17,7 @@ from client_agent.registry.private_files import forget_private
 from client_agent.registry.revocations import RevocationList
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
+from client_agent.upgrade.backups import set_aside_classifiers, set_aside_modules
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, storage_error, write_atomically
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
@@ -62,6 +63,7 @@ def forget_revoked(site: Site, revoked: RevocationList) -> Pending | None:
         StorageError: the disk refused; run again.
     """
     _discard_downloads(site, revoked)
+    forget_backups(site, revoked)
     doomed = _doomed(site, revoked)
     pending = _merge(read_pending(site), doomed, site)
     if pending is None:
@@ -111,6 +113,25 @@ def _discard_downloads(site: Site, revoked: RevocationList) -> None:
             site.log.append("download_discarded", module=digest)
             for folder in (home.appraisal(digest), *folders):
                 remove_folder(folder)
+
+
+def forget_backups(site: Site, revoked: RevocationList) -> None:
+    """Delete what upgrades set aside of revoked modules, and of classifiers made with them."""
+    if not site.home.backups.is_dir():
+        return
+    for module in set_aside_modules(site.home):
+        if revoked.covering(module.digest, module.site_id):
+            site.log.append("module_forgotten", module=module.digest)
+            remove_folder(module.folder)
+    gone = {
+        item.module
+        for item in published_modules(site)
+        if revoked.covering(item.module, item.site_id)
+    }
+    for folder, record in set_aside_classifiers(site.home):
+        # One without a record may have been made with any module.
+        if gone and (record is None or any(digest in record for digest in gone)):
+            remove_folder(folder)
 
 
 def _sweep(site: Site) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from client_agent.registry.freshness import Suspicion
 from client_agent.registry.refusals import forget_refusals
+from client_agent.registry.specs import known_revisions
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
 from ff_protocol import dsse, roots
@@ -115,7 +116,7 @@ def take_roots(site: Site, envelope: bytes, at: dt.datetime) -> bool:
 
 
 def authority_suspicions(site: Site, at: dt.datetime) -> tuple[Suspicion, ...]:
-    """Judge what is held of the authority: an expired list, a change of root that is missing."""
+    """Judge what is held of the authority: an expired list, a root or a spec that is missing."""
     members = load_members(site, at)
     if members is None:
         return ()
@@ -130,6 +131,13 @@ def authority_suspicions(site: Site, at: dt.datetime) -> tuple[Suspicion, ...]:
         text = (
             f"the federation's roots are at version {members.roots}, version {roots_version(site)} "
             "is here: the coordinator may be withholding the change"
+        )
+        found.append(Suspicion("withheld", AUTHORITY, text))
+    newest = max(known_revisions(site))
+    if members.spec > newest:
+        text = (
+            f"the federation spec is at revision {members.spec}, revision {newest} is here: the "
+            "coordinator may be withholding the new one"
         )
         found.append(Suspicion("withheld", AUTHORITY, text))
     return tuple(found)

@@ -10,6 +10,7 @@ from ff_protocol.card import Card, parse_card
 from ff_protocol.files import read_bounded, storage_error, sync_folder
 from ff_protocol.limits import MAX_CARD_BYTES
 from ff_protocol.manifest import ALL_FILES, CARD_FILE, MODULE_FILE
+from ff_protocol.spec import FederationSpec
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ def read_card(folder: Path) -> Card:
 def admitted_modules(home: Home) -> tuple[AdmittedModule, ...]:
     """Return the admitted modules ordered by digest: the order in which they enter a data set."""
     return _modules_in(home.root / "admitted")
+
+
+def usable_modules(home: Home, spec: FederationSpec) -> tuple[AdmittedModule, ...]:
+    """Return the admitted modules that fit the spec: it may have changed since they came."""
+    return tuple(
+        module
+        for module in admitted_modules(home)
+        if module.card.class_name in spec.classes and module.card.image == spec.image
+    )
 
 
 def waiting_modules(home: Home) -> tuple[AdmittedModule, ...]:

@@ -12,8 +12,10 @@ from client_agent.bundle.reading import open_bundle
 from client_agent.bundle.writing import write_bundle
 from client_agent.errors import NotReadyError, ReleaseRefusedError, UsageError
 from client_agent.progress import SILENT, Progress
-from client_agent.registry.modules import admitted_modules, own_modules
+from client_agent.registry.fitting import misfit
+from client_agent.registry.modules import admitted_modules, own_modules, read_card
 from client_agent.registry.revocations import RevocationList, load_revocations
+from client_agent.registry.specs import adopted_revisions
 from client_agent.registry.statements import published_modules
 from client_agent.registry.training_images import pending_withdrawal
 from client_agent.site import Site
@@ -119,6 +121,8 @@ def _announce_own(
             progress.note(f"{class_name}: a withdrawal is not finished; run it again first")
         elif revoked.covering(digest, site.site_id):
             progress.note(f"{class_name}: its module is revoked and is not exported")
+        elif (unfit := misfit(read_card(folder), adopted_revisions(site))) is not None:
+            progress.note(f"{class_name}: its module is not exported: {unfit.text}")
         else:
             try:
                 envelope = sign_publication(site, class_name, digest, entries)
@@ -130,7 +134,11 @@ def _announce_own(
 
 
 def _envelopes(site: Site, revoked: RevocationList, modules: list[str]) -> Iterator[bytes]:
-    for path in (*sorted(site.home.trust_statements.glob("*.dsse")), site.home.members):
+    specs = {path.name: path for path in site.home.spec_revisions.glob("*.dsse")}
+    if specs:  # else there is the first revision only, which every site has
+        specs.setdefault(f"{site.revision.number:08d}.dsse", site.home.spec_envelope)
+    roots = sorted(site.home.trust_statements.glob("*.dsse"))
+    for path in (*roots, *(specs[name] for name in sorted(specs)), site.home.members):
         if path.exists():
             yield read_bounded(path, MAX_ENVELOPE_BYTES, "statement")
     for entry in revoked.relayed:  # ordered by issuer and sequence

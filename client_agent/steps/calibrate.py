@@ -11,7 +11,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
 from client_agent.sources.location import Location
 from client_agent.sources.options import NOTHING_SAID, SourceOptions
-from client_agent.steps.predict import open_classifier
+from client_agent.steps.predict import open_current_classifier
 from client_agent.steps.reading import read_labelled
 
 
@@ -72,7 +72,7 @@ def calibrate_here(
         store_local,
     )
 
-    classifier = open_classifier(site)
+    classifier = open_current_classifier(site)
     loaded = read_labelled(
         site,
         data,

@@ -9,7 +9,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
 from client_agent.sources.location import Location
 from client_agent.sources.options import NOTHING_SAID, SourceOptions
-from client_agent.steps.predict import judge, open_classifier
+from client_agent.steps.predict import judge, open_current_classifier
 from client_agent.steps.reading import read_labelled
 
 
@@ -49,7 +49,7 @@ def evaluate(
     from client_agent.classifier.evaluation import evaluate_probabilities
     from client_agent.classifier.local_calibration import read_local
 
-    classifier = open_classifier(site)
+    classifier = open_current_classifier(site)
     loaded = read_labelled(
         site,
         data,

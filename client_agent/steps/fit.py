@@ -8,7 +8,7 @@ from client_agent.errors import NotReadyError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.fit_record import FitRecord, read_fit_record
 from client_agent.registry.forgetting import read_pending
-from client_agent.registry.modules import admitted_modules
+from client_agent.registry.modules import usable_modules
 from client_agent.site import Site
 from client_agent.steps.apply import apply_revocations
 from client_agent.steps.heads import check_view
@@ -21,6 +21,7 @@ from client_agent.synthesis.dataset import Dataset
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, sync_folder, write_atomically
 from ff_protocol.limits import MIB
+from ff_protocol.revisions import FIRST, SpecRevision
 from ff_protocol.unlearning import Rebuilt
 
 _MAX_CLASSIFIER_BYTES = 2048 * MIB
@@ -80,7 +81,7 @@ def build_classifier(site: Site, progress: Progress = SILENT) -> tuple[FitRecord
     Raises:
         NotReadyError: modules of fewer than two classes are here.
     """
-    present = {module.card.class_name for module in admitted_modules(site.home)}
+    present = {module.card.class_name for module in usable_modules(site.home, site.spec)}
     if len(present) < 2:
         raise NotReadyError(
             f"modules of {len(present)} class(es) are here; a classifier needs at least two",
@@ -105,6 +106,7 @@ def classifier_inputs(site: Site, dataset: Dataset) -> str:
                 "classifier": site.spec.classifier.model_dump(),
                 "format": FORMAT_VERSION,
                 "reproducibility": fit_reproducibility(site.spec),
+                **spec_provenance(site.revision),
             }
         )
     )
@@ -117,7 +119,7 @@ def _fit(site: Site, dataset: Dataset, inputs: str, progress: Progress) -> FitRe
     from client_agent.classifier.training import fit_classifier
     from client_agent.preparation.prepare import recipe
 
-    modules = admitted_modules(site.home)
+    modules = usable_modules(site.home, site.spec)
     held = held_out(dataset.labels)
     training = dataset.images[~held], dataset.labels[~held]
     with progress.task("training the classifier", 1) as task:
@@ -157,6 +159,7 @@ def _fit(site: Site, dataset: Dataset, inputs: str, progress: Progress) -> FitRe
             classes=dataset.classes,
             reproducibility=fit_reproducibility(site.spec),
             probe=take_probe(site.home.classifier, dataset),
+            revision=site.revision.number,
         ),
     )
     write_atomically(site.home.fit_record, record.to_bytes())
@@ -174,10 +177,21 @@ def _provenance(site: Site, dataset: Dataset) -> dict[str, Any]:
         "classifier": site.spec.classifier.model_dump(),
         "modules": [
             {"digest": module.digest, "class": module.card.class_name, "site": module.card.site_id}
-            for module in admitted_modules(site.home)
+            for module in usable_modules(site.home, site.spec)
         ],
         "reproducibility": fit_reproducibility(site.spec),
+        **spec_provenance(site.revision),
     }
+
+
+def spec_provenance(revision: SpecRevision) -> dict[str, Any]:
+    """Name the revision of the spec in what a classifier is made from.
+
+    The first one is not named: a program that knows of no revisions makes the same bytes under it.
+    """
+    if revision.number == FIRST:
+        return {}
+    return {"spec": {"revision": revision.number, "statement": revision.digest}}
 
 
 def _digest(site: Site) -> str:

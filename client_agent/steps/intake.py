@@ -31,6 +31,7 @@ from client_agent.registry.revocations import (
     load_revocations,
     store_revocation,
 )
+from client_agent.registry.specs import take_revision
 from client_agent.registry.statements import published_modules, store_publication
 from client_agent.site import Site
 from client_agent.steps.listing import Listing
@@ -41,6 +42,7 @@ from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.heads import HEADS, Heads, read_heads
 from ff_protocol.manifest import describe_module
 from ff_protocol.members import MEMBERS
+from ff_protocol.revisions import REVISION, OutOfOrderError
 from ff_protocol.roots import is_trust_statement
 from ff_protocol.statements import Publication, Revocation
 
@@ -119,7 +121,8 @@ def _take_listing(
             _sort(site, payload, envelope, arrived, result)
         except FederatedFactoryError as error:
             refuse(site, result.refused, label, error.message)
-            if not is_trust_statement(envelope):  # the change before it may still come
+            # What comes before it may still come.
+            if not is_trust_statement(envelope) and not isinstance(error, OutOfOrderError):
                 remember_refusal(site.home, label, printable(error.message), error.error_code)
     order = find_reordered((item.issuer, item.sequence) for item, _ in arrived.revocations)
     _take_revocations(site, source, arrived.revocations, result, offers)
@@ -156,6 +159,10 @@ def _sort(
         arrived.revocations.append((statements.read_revocation(payload), envelope))
     elif kind == MEMBERS:
         _take_members(site, payload, envelope, result)
+    elif kind in (REVISION, statements.SPEC):
+        taken = take_revision(site, payload, envelope)
+        result.notes += taken.notes
+        result.suspicions += taken.suspicions
     elif kind == HEADS:
         arrived.heads.append((read_heads(payload, at=utc_now()), envelope))
     else:

@@ -84,7 +84,7 @@ def settle(
     Raises:
         IdentityError: the authority did not sign the spec.
     """
-    _, federation_name = read_spec_envelope(spec_envelope, trust)
+    federation_name = read_spec_envelope(spec_envelope, trust).name
     for name, pem in chains.items():
         write_atomically(home.certificate(name), pem)
     write_atomically(home.root_certificate, trust.pem)

@@ -8,6 +8,7 @@ from client_agent.registry.members import known_authority_statements
 from client_agent.registry.modules import admitted_modules
 from client_agent.registry.position import read_position, store_position
 from client_agent.registry.refusals import refusals
+from client_agent.registry.specs import known_spec_envelopes
 from client_agent.registry.statements import known_envelopes, published_modules
 from client_agent.registry.witnesses import choose_witnesses
 from client_agent.relay.answers import Inquiry
@@ -57,7 +58,8 @@ class Listing:
             site.site_id,
             _DRAW,
         )
-        known = known_authority_statements(site) | self._known_heads()
+        known = known_authority_statements(site) | known_spec_envelopes(site)
+        known |= self._known_heads()
         self._position = yield from source.list_news(
             Inquiry(frozenset(known), position, self.heads_of)
         )
@@ -71,6 +73,6 @@ class Listing:
         return frozenset() if self._whole else frozenset(known_heads(self._site, self.heads_of))
 
     def _all_known(self) -> frozenset[str]:
-        home = self._site.home
-        known = known_envelopes(home) | set(refusals(home)) | known_authority_statements(self._site)
-        return frozenset(known)
+        site = self._site
+        known = known_envelopes(site.home) | set(refusals(site.home))
+        return frozenset(known | known_authority_statements(site) | known_spec_envelopes(site))

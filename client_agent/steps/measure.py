@@ -6,7 +6,7 @@ import numpy as np
 
 from client_agent.report.content import ClassResult, Results
 from client_agent.site import Site
-from client_agent.steps.predict import judge, open_classifier
+from client_agent.steps.predict import judge, open_current_classifier
 
 if TYPE_CHECKING:
     from client_agent.sources.labelled import LabelledImages
@@ -18,7 +18,7 @@ def measure(site: Site, loaded: "LabelledImages") -> Results:
     from client_agent.classifier.evaluation import evaluate_probabilities
     from client_agent.classifier.local_calibration import read_local
 
-    classifier = open_classifier(site)
+    classifier = open_current_classifier(site)
     local = read_local(site.home, classifier.digest)
     probabilities, _, flagged = judge(classifier, local, loaded.images)
     figures = evaluate_probabilities(

@@ -174,6 +174,28 @@ def open_classifier(site: Site) -> "ClassifierFile":
     return ClassifierFile.open(site.home.classifier)
 
 
+def open_current_classifier(site: Site) -> "ClassifierFile":
+    """Open the classifier in use for measuring it on labelled images of the spec in force.
+
+    Predicting goes on with a classifier of an earlier revision of the spec; measuring does not.
+
+    Raises:
+        NotReadyError: there is none, or none for the images and classes of today.
+    """
+    classifier = open_classifier(site)
+    spec = site.spec
+    shape = (classifier.image_size, classifier.channels)
+    if shape != (spec.image.size, spec.image.channels) or set(classifier.classes) - set(
+        spec.classes
+    ):
+        raise NotReadyError(
+            "the classifier in use was made for an earlier revision of the federation spec than "
+            f"revision {site.revision.number}, with other images or classes",
+            hint="run: ff-agent fit",
+        )
+    return classifier
+
+
 def write_predictions(predicted: Predicted, path: Path) -> None:
     """Write predictions as CSV, or as JSON if the name ends in `.json`; the file appears whole."""
     if path.suffix.lower() == ".json":

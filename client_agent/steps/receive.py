@@ -20,6 +20,7 @@ from client_agent.sandbox.layers import note_missing
 from client_agent.site import Site
 from client_agent.steps.admission import settle
 from client_agent.steps.apply import apply_revocations
+from client_agent.steps.capabilities import share_capabilities
 from client_agent.steps.heads import share_heads
 from client_agent.steps.intake import fetch_module, refuse, refuse_module, take_statements
 from client_agent.steps.renew import renew_if_due
@@ -147,6 +148,7 @@ def take_from_relay(
         carried = relay.bytes_sent + relay.bytes_received
         try:
             share_heads(site, relay, progress)
+            share_capabilities(site, relay, progress)
         finally:
             result.bytes_on_wire += relay.bytes_sent + relay.bytes_received - carried
 

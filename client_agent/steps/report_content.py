@@ -8,7 +8,7 @@ import numpy as np
 
 from client_agent.module.signing import check_signature
 from client_agent.registry.fit_record import FitRecord, read_fit_record
-from client_agent.registry.modules import AdmittedModule, admitted_modules
+from client_agent.registry.modules import AdmittedModule, usable_modules
 from client_agent.report import lights
 from client_agent.report.content import (
     CertificateEntry,
@@ -49,7 +49,7 @@ def gather(site: Site, loaded: "LabelledImages | None", *, shareable: bool) -> C
         shareable: no real image goes into the content.
     """
     record = read_fit_record(site.home)
-    modules = admitted_modules(site.home)
+    modules = usable_modules(site.home, site.spec)
     entries, whole = _record(site)
     return Content(
         edition="shareable" if shareable else "local",

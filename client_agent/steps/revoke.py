@@ -7,7 +7,7 @@ from client_agent.errors import NetworkError, UsageError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.fit_record import read_fit_record
 from client_agent.registry.forgetting import read_pending
-from client_agent.registry.modules import admitted_modules, own_modules
+from client_agent.registry.modules import own_modules, usable_modules
 from client_agent.registry.revocations import RevocationList, load_revocations, store_revocation
 from client_agent.registry.statements import published_modules
 from client_agent.relay.connection import open_relay
@@ -114,7 +114,7 @@ def finish_unlearning(site: Site, progress: Progress = SILENT) -> Unlearned | No
     pending = read_pending(site)
     if pending is None:
         return None
-    classes = {item.card.class_name for item in admitted_modules(site.home)}
+    classes = {item.card.class_name for item in usable_modules(site.home, site.spec)}
     if pending.refit and len(classes) >= 2:
         fitted = fit(site, progress)
         return Unlearned(

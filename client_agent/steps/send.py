@@ -6,9 +6,11 @@ from pathlib import Path
 from client_agent.errors import NotReadyError, RefusedError, ReleaseRefusedError
 from client_agent.module.packing import restore_replaced
 from client_agent.progress import SILENT, Progress
+from client_agent.registry.fitting import misfit
 from client_agent.registry.freshness import heads_of
 from client_agent.registry.modules import own_modules, place, read_card
 from client_agent.registry.revocations import RevocationList, load_revocations
+from client_agent.registry.specs import adopted_revisions
 from client_agent.registry.statements import store_publication
 from client_agent.registry.training_images import pending_withdrawal
 from client_agent.relay.connection import open_relay
@@ -72,6 +74,10 @@ def send(site: Site, progress: Progress = SILENT) -> Sent:
             digest, entries = describe_module(folder)
             if revoked.covering(digest, site.site_id):
                 progress.note(f"{class_name}: its module is revoked and is not sent")
+                continue
+            unfit = misfit(read_card(folder), adopted_revisions(site))
+            if unfit is not None:
+                progress.note(f"{class_name}: its module is not sent: {unfit.text}")
                 continue
             total = sum(entry.size for entry in entries.values())
             _check_size(class_name, entries, site)

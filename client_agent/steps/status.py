@@ -24,9 +24,11 @@ from client_agent.registry.modules import (
 )
 from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import load_revocations
+from client_agent.registry.specs import waiting_revisions
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
 from client_agent.steps.renew import WARN_DAYS, Validity, validity
+from client_agent.steps.spec import unusable
 from client_agent.synthesis.dataset import plan_dataset
 from client_agent.synthesis.shards import ShardStore
 from ff_protocol.clock import utc_now
@@ -86,17 +88,22 @@ def status(site: Site) -> dict[str, Any]:
         "federation": site.identity.federation_name,
         "federation_id": site.trust.federation_id,
         "coordinator": site.identity.endpoint,
+        "spec": {
+            "revision": site.revision.number,
+            "waiting": [revision.number for revision in waiting_revisions(site)],
+        },
         "classes": list(site.spec.classes),
         "missing_classes": [
             name
             for name in site.spec.classes
-            if name not in {module["class"] for module in modules}
+            if name not in {module["class"] for module in modules if module["digest"] in used}
         ],
         "outbox": {
             name: {"digest": (digest := describe_module(folder)[0]), "sent": digest in here}
             for name, folder in own_modules(site.home).items()
         },
         "admitted": modules,
+        "unusable": unusable(site),
         "revoked": [
             {"digest": item.module, "class": item.class_name, "site": item.site_id}
             for item in published_modules(site)
@@ -120,7 +127,9 @@ def status(site: Site) -> dict[str, Any]:
             "classes": list(record.classes),
             "dataset_root": record.dataset_root,
             "samples": record.samples,
-            "up_to_date": set(record.modules) == set(used),
+            "revision": record.state.revision,
+            "up_to_date": set(record.modules) == set(used)
+            and record.state.revision == site.revision.number,
         },
         "identity": {
             name: {"until": item.until, "days": item.days, "due": item.due}

@@ -38,8 +38,8 @@ def make_dataset(site: Site, progress: Progress = SILENT) -> tuple[Synthesised, 
     plan = plan_dataset(admitted_modules(site.home), site.spec)
     if not plan:
         raise NotReadyError(
-            "no module is here to synthesise from",
-            hint="run: ff-agent send, then ff-agent receive",
+            "no module is here to synthesise from that fits the federation spec",
+            hint="run: ff-agent send, then ff-agent receive; ff-agent status says what is here",
         )
     store = ShardStore(site.home.shards, site.spec, site.trust.federation_id)
     made = _synthesise(plan, store, progress)

@@ -10,6 +10,7 @@ from client_agent.policy.file import read_policy
 from client_agent.policy.release import objections
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules, read_card
+from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
 from client_agent.steps.reading import read_training_images
@@ -74,10 +75,18 @@ def _kept_classes(site: Site, present: list[str], *, retrain: bool) -> dict[str,
     """Classes that `train` leaves alone, with the reason."""
     if retrain:
         return {}
-    kept = {name: "has a module already" for name in own_modules(site.home) if name in present}
+    own = {name: read_card(folder) for name, folder in own_modules(site.home).items()}
+    # A module for images of another shape than the federation's now is none any more.
+    outdated = {name for name, card in own.items() if card.image != site.spec.image}
+    kept = {
+        name: "has a module already" for name in own if name in present and name not in outdated
+    }
+    revoked = load_revocations(site.home, site.trust)
     for publication in published_modules(site, of_site=site.site_id):
-        if publication.class_name in present and publication.class_name not in kept:
-            kept[publication.class_name] = (
-                "its module was revoked; use --retrain to make and publish a successor"
-            )
+        name = publication.class_name
+        if name not in present or name in kept or name in outdated:
+            continue
+        gone = revoked.covering(publication.module, site.site_id)
+        reason = "its module was revoked" if gone else "its module is published and no longer here"
+        kept[name] = f"{reason}; use --retrain to make and publish a successor"
     return kept

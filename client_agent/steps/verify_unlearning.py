@@ -19,6 +19,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.fit_record import FitRecord
 from client_agent.registry.modules import place
 from client_agent.registry.revocations import load_revocations
+from client_agent.registry.specs import known_revisions
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site, open_site
 from client_agent.steps.fit import build_classifier
@@ -26,7 +27,7 @@ from client_agent.steps.reproducibility import differences, fit_reproducibility
 from ff_protocol import canonical, dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.files import read_bounded, write_atomically
-from ff_protocol.limits import MAX_ENVELOPE_BYTES, MAX_SPEC_BYTES
+from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.manifest import describe_module
 from ff_protocol.names import Role
 from ff_protocol.unlearning import Probe, Rebuilt, Unlearning, read_unlearning
@@ -223,20 +224,15 @@ def _statements(site: Site, unlearning: Unlearning) -> dict[str, bool]:
 
 def _rebuild(site: Site, after: Rebuilt, progress: Progress) -> FitRecord:
     """Build data set and classifier from the modules named, in a home that holds nothing else."""
-    spec = canonical.sha256_hex(canonical.dumps(site.spec.model_dump(mode="json")))
-    if spec != after.spec:
-        raise NotReadyError(
-            "the certificate was made under another federation spec than the one here",
-            hint="verify it where that spec is in force",
-        )
+    spec = _spec_of(site, after)
     with tempfile.TemporaryDirectory(prefix="ff-verify-") as folder:
         clean = Home(Path(folder))
         for source, target in (
             (site.home.site_file, clean.site_file),
             (site.home.root_certificate, clean.root_certificate),
-            (site.home.spec_envelope, clean.spec_envelope),
+            (spec, clean.spec_envelope),
         ):
-            write_atomically(target, read_bounded(source, MAX_SPEC_BYTES, source.name))
+            write_atomically(target, read_bounded(source, MAX_ENVELOPE_BYTES, source.name))
         for portion in after.portions:
             module = site.home.admitted(portion.module)
             if not module.is_dir() or describe_module(module)[0] != portion.module:
@@ -248,6 +244,25 @@ def _rebuild(site: Site, after: Rebuilt, progress: Progress) -> FitRecord:
             place(module, clean.admitted(portion.module), copy=True)
         record, _ = build_classifier(open_site(clean), progress)
         return record
+
+
+def _spec_of(site: Site, after: Rebuilt) -> Path:
+    """Return the signed spec that a certificate was made under: that in force, or one before."""
+    revision = known_revisions(site).get(after.revision)
+    if revision is None:
+        raise NotReadyError(
+            f"the certificate was made at revision {after.revision} of the federation spec, which "
+            f"is not here (revision {site.revision.number} is in force)",
+            hint="run ff-agent receive, or verify it at a site that has that revision",
+        )
+    if after.spec != canonical.sha256_hex(canonical.dumps(revision.spec.model_dump(mode="json"))):
+        raise NotReadyError(
+            "the certificate was made under another federation spec than the one here",
+            hint="verify it where that spec is in force",
+        )
+    if after.revision == site.revision.number:
+        return site.home.spec_envelope
+    return site.home.spec_revisions / f"{after.revision:08d}.dsse"
 
 
 def _compare(certified: Rebuilt, rebuilt: Rebuilt) -> tuple[Comparison, ...]:

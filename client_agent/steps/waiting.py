@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from client_agent.registry.modules import admitted_modules
+from client_agent.registry.modules import usable_modules
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
@@ -35,7 +35,7 @@ class WaitFor:
 
     def here(self, site: Site) -> frozenset[str]:
         """The classes or sites that have a module in use here."""
-        cards = [module.card for module in admitted_modules(site.home)]
+        cards = [module.card for module in usable_modules(site.home, site.spec)]
         if self.what == "classes":
             return frozenset(card.class_name for card in cards)
         return frozenset(card.site_id for card in cards)

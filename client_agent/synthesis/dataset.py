@@ -46,11 +46,19 @@ class Dataset:
 
 
 def plan_dataset(modules: Sequence[AdmittedModule], spec: FederationSpec) -> tuple[Portion, ...]:
-    """Divide each class's samples over its modules: the first ones take what does not divide."""
+    """Divide each class's samples over its modules: the first ones take what does not divide.
+
+    Modules that do not fit the spec any more (another image shape, a class that has left) have no
+    part in it.
+    """
     portions = []
     for name in spec.classes:
         of_class = sorted(
-            (module for module in modules if module.card.class_name == name),
+            (
+                module
+                for module in modules
+                if module.card.class_name == name and module.card.image == spec.image
+            ),
             key=lambda module: module.digest,
         )
         for position, module in enumerate(of_class):

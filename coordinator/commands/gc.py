@@ -26,10 +26,13 @@ def command(home: "CoordinatorHome", console: Console, grace: str, dry_run: bool
     """
     from coordinator.collection import Collection
     from coordinator.store import open_store
+    from coordinator.store_format import check_store
     from ff_protocol.durations import parse_duration
 
     seconds = parse_duration(grace).total_seconds()
-    collection = Collection(open_store(home), home.trust(), grace=seconds)
+    store = open_store(home)
+    check_store(store)
+    collection = Collection(store, home.trust(), grace=seconds)
     done = collection.preview() if dry_run else collection.run()
     verb = "would be deleted" if dry_run else "deleted"
     console.result(

@@ -1,6 +1,6 @@
 """`ff-coordinator status`: the federation at a glance, without a server."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coordinator.console import Console, home_command
 
@@ -31,6 +31,8 @@ def command(home: "CoordinatorHome", console: Console) -> None:
             f"({value['server_certificate_days']} days)",
             f"Server names        {', '.join(value['hosts'])}",
             f"Sites               {', '.join(value['sites']) or 'none have joined'}",
+            f"Federation spec     revision {value['spec_revision']}",
+            *_revisions(value),
             f"Expelled            {expelled or 'none'}",
             f"Publications        {value['publications']}",
             f"Revocations         {value['revocations']}",
@@ -39,3 +41,19 @@ def command(home: "CoordinatorHome", console: Console) -> None:
             *(["A garbage collection is running."] if value["collection_running"] else ()),
         ),
     )
+
+
+def _revisions(value: dict[str, Any]) -> list[str]:
+    """Say which sites go by which revision, unless all of them go by the newest."""
+    by_revision: dict[int | None, list[str]] = {}
+    for site, revision in value["site_revisions"].items():
+        by_revision.setdefault(revision, []).append(site)
+    lines = []
+    if value["spec_revision"] > 1 and set(by_revision) != {value["spec_revision"]}:
+        for revision in sorted(by_revision, key=lambda item: item or 0):
+            label = "not told" if revision is None else f"revision {revision}"
+            lines.append(f"  at {label:<15} {', '.join(by_revision[revision])}")
+        lines.append("  Classifiers are equal only at sites with the same revision.")
+    for site, items in value["sites_lacking"].items():
+        lines.append(f"  {site} lacks {', '.join(items)}")
+    return lines

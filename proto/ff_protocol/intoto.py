@@ -53,6 +53,13 @@ def predicate_of(payload: VerifiedPayload, kind: str, keys: set[str]) -> dict[st
     return predicate
 
 
+def keys_of(payload: VerifiedPayload) -> tuple[str, ...]:
+    """Return the keys of a statement's predicate, none if it has no predicate."""
+    value = payload.value
+    predicate = value.get("predicate") if isinstance(value, dict) else None
+    return tuple(predicate) if isinstance(predicate, dict) else ()
+
+
 def subjects_of(payload: VerifiedPayload, *, limit: int) -> tuple[str, ...]:
     """Return the subjects' SHA-256s.
 

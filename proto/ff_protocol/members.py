@@ -30,6 +30,8 @@ MAX_EXPELLED = 1024
 MAX_REMAINING = 8192
 MAX_REASON_CHARACTERS = 500
 _KEYS = {"federation", "version", "issued_at", "expires_at", "roots", "expelled"}
+_SPEC = "spec"
+"""Stated from revision 2 on, so that programs of before can read the lists of before."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class MemberList:
         issued_at, expires_at: RFC 3339 in UTC.
         roots: version of the federation's roots.
         expelled: by site id.
+        spec: revision of the federation spec.
     """
 
     federation_id: str
@@ -63,6 +66,7 @@ class MemberList:
     expires_at: str
     roots: int
     expelled: tuple[ExpelledSite, ...] = ()
+    spec: int = 1
 
     def refuses(self, module: str, site_id: str) -> ExpelledSite | None:
         """Return the expulsion that keeps a module of a site out, None if there is none."""
@@ -100,6 +104,7 @@ def build_members(members: MemberList) -> Any:
                 }
                 for entry in members.expelled
             ],
+            **({_SPEC: members.spec} if members.spec > 1 else {}),
         },
     )
 
@@ -115,7 +120,8 @@ def read_members(payload: VerifiedPayload, *, at: dt.datetime | None) -> MemberL
         MalformedError: wrong form, or dates that cannot be.
         UntrustedError: the authority did not sign it.
     """
-    predicate = intoto.predicate_of(payload, MEMBERS, _KEYS)
+    keys = _KEYS | ({_SPEC} & set(intoto.keys_of(payload)))
+    predicate = intoto.predicate_of(payload, MEMBERS, keys)
     if payload.signer.role != Role.AUTHORITY:
         raise UntrustedError(f"{payload.signer.site_id} cannot sign the member list")
     issued, expires = _moment(predicate, "issued_at"), _moment(predicate, "expires_at")
@@ -130,6 +136,7 @@ def read_members(payload: VerifiedPayload, *, at: dt.datetime | None) -> MemberL
         expires_at=timestamp(expires),
         roots=_number(predicate["roots"], FIRST_VERSION, MAX_VERSIONS),
         expelled=_expelled(predicate["expelled"]),
+        spec=_number(predicate.get(_SPEC, 1), 1, 2**31),
     )
 
 

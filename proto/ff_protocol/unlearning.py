@@ -73,6 +73,8 @@ class Rebuilt:
         classes: what it knows, in the order of its outputs.
         reproducibility: versions, instruction set and threads that it was made with.
         probe: some of its outputs.
+        revision: of the federation spec. Revision 1 is not written: programs from before there
+            were revisions read and write the same.
     """
 
     spec: str
@@ -82,6 +84,7 @@ class Rebuilt:
     classes: tuple[str, ...]
     reproducibility: dict[str, Any]
     probe: Probe
+    revision: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -93,6 +96,7 @@ class Rebuilt:
             "classes": list(self.classes),
             "reproducibility": self.reproducibility,
             "probe": self.probe.to_dict(),
+            **({"revision": self.revision} if self.revision > 1 else {}),
         }
 
 
@@ -175,11 +179,14 @@ def parse_rebuilt(value: Any) -> Rebuilt:
     Raises:
         MalformedError: anything else.
     """
+    revision = value.get("revision", 2) if isinstance(value, dict) else None
+    if type(revision) is not int or not 1 < revision < 2**31:
+        raise MalformedError(f"revision {revision!r} of the federation spec")
     value = _fields(
         value,
         {
             *("spec", "dataset_root", "portions", "classifier", "classes"),
-            *("reproducibility", "probe"),
+            *("reproducibility", "probe", *({"revision"} & set(value))),
         },
         "after",
     )
@@ -196,6 +203,7 @@ def parse_rebuilt(value: Any) -> Rebuilt:
         classes=tuple(check_class_name(str(name)) for name in classes),
         reproducibility=value["reproducibility"],
         probe=_probe(value["probe"], len(classes)),
+        revision=value.get("revision", 1),
     )
 
 

@@ -91,9 +91,9 @@ def test_withholding_heads_too_is_noticed_when_the_old_ones_expire(sites, relay,
     check_view(sites[ONE], notes)
     assert any("heads of hospital-3 expired" in note for note in notes.lines)
     policy = sites[ONE].spec.policy.model_copy(update={"stale_heads": "refuse"})
-    strict = dataclasses.replace(
-        sites[ONE], spec=sites[ONE].spec.model_copy(update={"policy": policy})
-    )
+    spec = sites[ONE].spec.model_copy(update={"policy": policy})
+    revision = dataclasses.replace(sites[ONE].revision, spec=spec)
+    strict = dataclasses.replace(sites[ONE], revision=revision)
     with pytest.raises(StaleHeadsError, match="expired"):
         check_view(strict)
 

@@ -180,7 +180,7 @@ def statement(read: str, build: str, make: Callable[[], Any]) -> Parser:
         options = {}
         if name == "read_publication":
             options["max_module_bytes"] = MAX_MODULE
-        if name == "read_heads":
+        if name in ("read_heads", "read_capabilities"):
             options["at"] = None
         value = getattr(module(), name)(payload(data), **options)
         # The payload's own digest is the one thing that writing again may change.
@@ -202,6 +202,29 @@ def spec_statement() -> Parser:
         lambda data: read_spec(payload(data, Role.AUTHORITY)),
         lambda: [write((authority().spec, "test"))],
         write,
+    )
+
+
+def spec_revision() -> Parser:
+    from ff_protocol.revisions import SpecRevision, build_revision, read_revision
+
+    def write(value: SpecRevision) -> bytes:
+        return canonical.dumps(build_revision(value))
+
+    def parse(data: bytes) -> SpecRevision:
+        return replace(read_revision(payload(data, Role.AUTHORITY)), digest="")
+
+    def second() -> SpecRevision:
+        return SpecRevision(FEDERATION, "test", 2, "0" * 64, authority().spec, timestamp(NOW))
+
+    return Parser(parse, lambda: [write(second())], write)
+
+
+def capabilities() -> Any:
+    from ff_protocol.capabilities import Capabilities
+
+    return Capabilities(
+        FEDERATION, "hospital-1", timestamp(NOW), "0.1.0", 2, None, (1,), ("tiny",), 256
     )
 
 
@@ -241,6 +264,8 @@ PARSERS: dict[str, Parser] = {
     "heads": statement("heads.read_heads", "build_heads", heads),
     "unlearning": statement("unlearning.read_unlearning", "build_unlearning", unlearning),
     "spec": spec_statement(),
+    "spec-revision": spec_revision(),
+    "capabilities": statement("capabilities.read_capabilities", "build_capabilities", capabilities),
     "envelope": Parser(
         lambda data: dsse.verify(data, trust(), (Role.SITE, Role.AUTHORITY), at=NOW),
         lambda: [signed({"_type": "x"}), signed([1], Role.AUTHORITY)],

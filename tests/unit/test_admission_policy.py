@@ -243,8 +243,8 @@ def test_every_refusal_code_stands_in_the_protocol_and_is_one_of_a_kind():
     sources = [path.read_text() for path in (ROOT / "client_agent").rglob("*.py")]
     finer = {code for text in sources for code in re.findall(r'refusal_code="(\w+)"', text)}
     finer |= set(re.findall(r'_refused\("(\w+)"', "".join(sources)))
-    finer |= set(re.findall(r'Flag\(\s*"(\w+)"', "".join(sources)))
-    assert {"signed_files", "output_range", "looks_like_another_class"} <= finer
+    finer |= set(re.findall(r'(?:Flag|Misfit)\(\s*"(\w+)"', "".join(sources)))
+    assert {"signed_files", "output_range", "looks_like_another_class", "class_left"} <= finer
     page = (ROOT / "docs" / "protocol.md").read_text()
     for code in {*codes, *finer, "admin"}:
         assert f"`{code}`" in page, code

@@ -1,0 +1,1 @@
+"""From one format of a home to the next, and back."""
