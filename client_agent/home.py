@@ -25,6 +25,7 @@ shards/<digest>/        synthetic images, by module
 classifier/             classifier.onnx and fit.json; calibration.json of this site
 unlearning.json         an unlearning under way, until its certificate is written
 log.jsonl               the append-only record
+service.json            how `ff-agent serve` is, for `ff-agent status`
 """
 
 import os
@@ -221,3 +222,13 @@ class Home:
     def lock(self) -> Path:
         """Held while a command changes this home."""
         return self.root / ".lock"
+
+    @property
+    def service_record(self) -> Path:
+        """What `ff-agent serve` last said of itself."""
+        return self.root / "service.json"
+
+    @property
+    def service_lock(self) -> Path:
+        """Held as long as `ff-agent serve` runs."""
+        return self.root / ".service.lock"

@@ -25,6 +25,7 @@ from client_agent.registry.modules import (
 from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import published_modules
+from client_agent.service.record import service_status
 from client_agent.site import Site
 from client_agent.steps.renew import WARN_DAYS, Validity, validity
 from client_agent.synthesis.dataset import plan_dataset
@@ -120,7 +121,7 @@ def status(site: Site) -> dict[str, Any]:
             "classes": list(record.classes),
             "dataset_root": record.dataset_root,
             "samples": record.samples,
-            "up_to_date": set(record.modules) == set(used),
+            "up_to_date": set(record.modules) == here,
         },
         "identity": {
             name: {"until": item.until, "days": item.days, "due": item.due}
@@ -141,6 +142,7 @@ def status(site: Site) -> dict[str, Any]:
         "certificates": sorted(
             path.name for path in site.home.unlearning_certificates.glob("*.dsse")
         ),
+        "service": service_status(site.home),
     }
 
 

@@ -1,0 +1,480 @@
+"""The service: one thread that does what the agenda says is due, and survives what may pass.
+
+Light work is done here, between two looks at the clock. Heavy work runs in a process of its own and
+is stopped for three reasons: the service ends, the hours are over, or something came that cannot
+wait (a revocation is applied within seconds, whatever is being computed).
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+from client_agent.console import stop_requested
+from client_agent.errors import UsageError
+from client_agent.home import Home
+from client_agent.policy.file import read_policy
+from client_agent.relay.connection import open_relay
+from client_agent.service.agenda import (
+    HEAVY,
+    Happened,
+    HomeState,
+    Retries,
+    Task,
+    due,
+    goal,
+    is_whole,
+)
+from client_agent.service.events import Ended, Event, Events, Hangup, Rang, Reached, Unreached
+from client_agent.service.faults import TOO_SHORT, is_lasting, kind_of
+from client_agent.service.heavy import HeavyWork, Order, Outcome
+from client_agent.service.listener import Listener
+from client_agent.service.logs import LOGGER, LoggedProgress
+from client_agent.service.look import fingerprint, look, read_wish
+from client_agent.service.notify import ServiceManager
+from client_agent.service.peek import has_urgent
+from client_agent.service.record import Fault, ServiceRecord, claim, read_service_record
+from client_agent.service.round import Memory, do_task
+from client_agent.service.schedule import is_open, may_begin
+from client_agent.service.settings import Settings
+from client_agent.site import Site, open_site
+from ff_protocol.clock import timestamp, utc_now
+from ff_protocol.errors import FederatedFactoryError, PassphraseError
+from ff_protocol.files import read_bounded
+from ff_protocol.limits import MAX_CERTIFICATE_BYTES
+
+TICK_SECONDS = 2.0
+BUSY_SECONDS = 5.0
+PUBLISH_SECONDS = 300.0
+ROUND_PAUSE_SECONDS = 0.5
+LOOK_AGAIN_SECONDS = 300.0
+REPEAT_SECONDS = 900.0
+"""A fault that stays is logged so often."""
+TRAIN_SECONDS = 600.0
+"""Training goes on for at least so long before it waits for a round."""
+FORGET_WARNINGS_SECONDS = 86_400.0
+WANTS_NEWS = ("withheld", "stale_heads")
+"""Faults of a fit that something new from the coordinator may mend."""
+LASTING_TRIES = 3
+"""So often a fault must come that cannot pass: a pair of files may have been read in mid-change."""
+
+
+def serve(home: Home, settings: Settings, manager: ServiceManager | None = None) -> None:
+    """Keep a site in step until Ctrl-C or SIGTERM, which is the ordinary end.
+
+    Args:
+        home: of the site.
+        settings: what may be done, and when.
+        manager: who watches this process; None: whoever the environment names.
+
+    Raises:
+        UsageError: a service runs for this home already.
+        NotReadyError: the home has not joined a federation.
+        PassphraseError: the keys are encrypted, and no file or variable gives the passphrase.
+        IdentityError, SpecError: what waiting cannot mend: the site was expelled, its certificate
+            has expired, a configuration breaks its schema.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        _check_passphrase(open_site(home).home)
+        with claim(home):
+            service = _Service(home, settings, manager or ServiceManager())
+            try:
+                service.run()
+            finally:
+                service.close()
+
+
+class _Service:
+    def __init__(self, home: Home, settings: Settings, manager: ServiceManager) -> None:
+        self._home, self._settings, self._manager = home, settings, manager
+        self._config = settings.config or home.config_file
+        self._log = logging.getLogger(LOGGER)
+        self._progress = LoggedProgress(self._log, manager)
+        self._events: Events = queue.SimpleQueue()
+        self._listener = Listener(home, self._events)
+        self._work: HeavyWork | None = None
+        self._memory = Memory()
+        self._rounds = Retries(1.0, 60.0, random.random)
+        self._heavy = Retries(10.0, 3600.0, random.random)
+        # What has happened; moments on the monotonic clock.
+        self._rang = True
+        self._round_at = self._change_at = self._training_at = float("-inf")
+        self._warnings_at = time.monotonic()
+        self._told: set[str] = set()
+        self._missed = self._connected = False
+        self._lasting_rounds = self._lasting_bells = self._stumbles = 0
+        self._again_at = float("-inf")
+        self._fit_fault: str | None = None
+        # What was last seen of the home.
+        self._state, self._look_at = HomeState(), float("-inf")
+        self._seen: tuple[int, ...] | None = None
+        # What is said of it.
+        earlier = read_service_record(home) or ServiceRecord()
+        self._record = earlier.model_copy(
+            update={
+                "pid": os.getpid(),
+                "started_at": timestamp(utc_now()),
+                "activity": "starting",
+                "errors": {},
+                "last_error": None,
+                "next_opening": None,
+            }
+        )
+        self._published, self._published_at = ServiceRecord(), float("-inf")
+        self._complaints: dict[str, tuple[str, float]] = {}
+
+    def run(self) -> None:
+        """Go on until a stop is asked for."""
+        # What cannot be read or written now is said at once, not in the log at night.
+        read_wish(self._config)
+        read_policy(self._home)
+        self._publish()
+        self._log.info("serving %s", self._home.root)
+        with self._hangups():
+            self._listener.start()
+            self._manager.ready()
+            while not stop_requested():
+                self._turn()
+                try:
+                    self._publish()
+                except (FederatedFactoryError, OSError) as error:
+                    self._fault(error)
+                self._manager.alive()
+                self._hear()
+
+    def close(self) -> None:
+        """End the listener and heavy work; nothing is lost."""
+        # Whoever insists would only cut short the writing of a checkpoint.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._manager.stopping()
+        self._listener.end()
+        if self._work is not None:
+            self._log.info("stopping: %s", self._work.task)
+            self._work.wait()
+        self._say("stopped")
+        self._log.info("stopped")
+        with contextlib.suppress(FederatedFactoryError, OSError):
+            self._publish(last=True)
+
+    # One turn of the loop.
+
+    def _turn(self) -> None:
+        if self._work is not None:
+            self._mind(self._work)
+        if self._work is not None or time.monotonic() < self._again_at:
+            return
+        try:
+            site = open_site(self._home)
+            self._light(site)
+            self._begin_heavy(site)
+            self._stumbles = 0
+        except Exception as error:
+            if stop_requested():
+                raise KeyboardInterrupt from error
+            self._lasting_rounds += is_lasting(error)
+            if self._lasting_rounds >= LASTING_TRIES:
+                raise
+            self._fault(error)
+            self._stumbles += 1
+            self._again_at = time.monotonic() + min(60.0, 2.0**self._stumbles)
+
+    def _light(self, site: Site) -> None:
+        """Do the light tasks that are due, one after the other."""
+        for task in self._due(site):
+            now = time.monotonic()
+            if task in HEAVY or not self._rounds.ready(task, None, now):
+                continue
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(site.exclusive())
+                except UsageError:
+                    self._say("another command is at work in the home")
+                    self._rounds.put_off(task, None, now + BUSY_SECONDS)
+                    return
+                self._do(site, task)
+
+    def _do(self, site: Site, task: Task) -> None:
+        whole = is_whole(self._state, self._happened(), self._settings.plan)
+        rang, self._rang = self._rang, False if task is Task.RECEIVE else self._rang
+        try:
+            do_task(site, task, self._memory, self._progress, whole=whole)
+        except Exception as error:
+            self._rang = rang
+            if is_lasting(error) or stop_requested():
+                raise
+            self._fault(error)
+            self._rounds.failed(task, None, time.monotonic())
+        else:
+            self._rounds.forget(task)
+            self._lasting_rounds = 0
+            if task is Task.RECEIVE:
+                self._received(whole=whole)
+        finally:
+            self._look_at = float("-inf")
+
+    def _received(self, *, whole: bool) -> None:
+        # One at a time, whatever the coordinator rings.
+        self._rounds.put_off(Task.RECEIVE, None, time.monotonic() + ROUND_PAUSE_SECONDS)
+        self._reached()
+        if whole:
+            self._round_at = time.monotonic()
+            self._note(last_round=timestamp(utc_now()))
+        if self._fit_fault in WANTS_NEWS:
+            self._heavy.forget(Task.FIT)
+
+    def _begin_heavy(self, site: Site) -> None:
+        """Start the heavy task that is due, if it may run now."""
+        now, wanted = time.monotonic(), [task for task in self._due(site) if task in HEAVY]
+        tasks = [task for task in wanted if self._heavy.ready(task, goal(task, self._state), now)]
+        if not tasks:
+            self._note(next_opening=None)
+            if wanted:
+                self._say(f"{wanted[0]} failed and is tried again later")
+            elif self._connected:
+                self._say("waiting for news")
+            else:
+                self._say("waiting for the coordinator, which does not answer")
+            return
+        task, verdict = tasks[0], may_begin(self._settings.schedule, utc_now(), _load())
+        if not verdict.may:
+            again = None if verdict.again is None else timestamp(verdict.again)
+            self._say(f"{task} waits: {verdict.reason}" + (f", until {again}" if again else ""))
+            self._note(next_opening=again)
+            return
+        try:
+            self._work = HeavyWork(task, self._order(task), self._events, self._said)
+        except FederatedFactoryError as error:
+            self._fault(error)
+            self._heavy.failed(task, goal(task, self._state), now)
+            return
+        self._note(next_opening=None)
+        self._say(f"{task}: started")
+        self._log.info("%s: started, process %d", task, self._work.pid)
+
+    def _mind(self, work: HeavyWork) -> None:
+        """Look after heavy work that is under way."""
+        if work.ended:
+            self._work = None
+            self._look_at = float("-inf")
+            self._finish(work, work.outcome())
+            return
+        work.press()
+        self._say(f"{work.task}: {work.remark or 'at work'}")
+        if work.why_stopped is not None:
+            return
+        if not is_open(self._settings.schedule, utc_now()):
+            work.stop("the hours are over")
+        elif self._round_is_worth(work):
+            work.stop("a round with the coordinator is due")
+        elif self._rang and self._is_urgent():
+            work.stop("a revocation, or a change of members, has come")
+        if work.why_stopped is not None:
+            self._log.info(
+                "%s: stopping after %.0f s: %s", work.task, work.seconds, work.why_stopped
+            )
+
+    def _round_is_worth(self, work: HeavyWork) -> bool:
+        """Whether to let training wait for a round: it goes on from its checkpoint afterwards."""
+        whole = is_whole(self._state, self._happened(), self._settings.plan)
+        return (
+            work.task is Task.TRAIN and whole and self._connected and work.seconds > TRAIN_SECONDS
+        )
+
+    def _finish(self, work: HeavyWork, outcome: Outcome) -> None:
+        """Take note of how heavy work ended."""
+        task, now, aim = work.task, time.monotonic(), goal(work.task, self._state)
+        self._rang, self._missed = self._rang or self._missed, False
+        if task is Task.FIT:
+            self._fit_fault = outcome.kind
+        if outcome.stopped:
+            self._log.info("%s: stopped after %.0f s, goes on later", task, work.seconds)
+            if task is Task.FIT and not is_open(self._settings.schedule, utc_now()):
+                self._count(TOO_SHORT, "the hours ended before the classifier was made; what was "
+                            "synthesised is kept, but its training begins anew")  # fmt: skip
+        elif outcome.kind is not None:
+            pause = self._heavy.failed(task, aim, now)
+            self._count(outcome.kind, f"{task}: {outcome.message}; again in {pause:.0f} s at best")
+        else:
+            self._heavy.forget(task)
+            self._log.info("%s: done in %.0f s", task, work.seconds)
+            if task is Task.FIT:
+                # The same modules need no second one, even if its record were not to say so.
+                self._heavy.put_off(task, aim, now + self._settings.plan.every_seconds)
+                self._note(last_fit=timestamp(utc_now()), last_fit_seconds=round(work.seconds, 1))
+            else:
+                self._training_at = now
+                for name, texts in outcome.document.get("objections", {}).items():
+                    for text in texts:
+                        self._log.warning("%s will not be sent: %s", name, text)
+
+    # What is known.
+
+    def _due(self, site: Site) -> tuple[Task, ...]:
+        now, seen = time.monotonic(), fingerprint(self._home)
+        if seen != self._seen or now - self._look_at > LOOK_AGAIN_SECONDS:
+            state = look(site, read_wish(self._config), utc_now())
+            if self._seen is not None and state.modules != self._state.modules:
+                self._change_at = now
+            self._state, self._seen, self._look_at = state, seen, now
+            self._published_at = float("-inf")
+        if now - self._warnings_at > FORGET_WARNINGS_SECONDS:
+            self._memory.warned, self._warnings_at = [], now
+        return due(self._state, self._happened(), self._settings.plan)
+
+    def _happened(self) -> Happened:
+        now = time.monotonic()
+        return Happened(
+            rang=self._rang,
+            since_round=now - self._round_at,
+            since_change=now - self._change_at,
+            since_training=now - self._training_at,
+            delivered=self._memory.delivered,
+        )
+
+    def _is_urgent(self) -> bool:
+        """Ask whether what the coordinator has cannot wait until heavy work is done."""
+        if not self._rounds.ready(Task.RECEIVE, None, time.monotonic()):
+            return False
+        try:
+            site = open_site(self._home)
+            with open_relay(site) as relay:
+                found = has_urgent(site, relay, self._told)
+        except Exception as error:
+            if stop_requested():
+                raise KeyboardInterrupt from error
+            self._fault(error)
+            self._rounds.failed(Task.RECEIVE, None, time.monotonic())
+            return False
+        # What is not urgent is taken when the work has ended.
+        self._rang, self._missed = found, True
+        return found
+
+    def _order(self, task: Task) -> Order:
+        arguments = [str(task), "--home", str(self._home.root), "--json"]
+        if self._home.passphrase.file is not None:
+            arguments += ["--passphrase-file", str(self._home.passphrase.file)]
+        if self._settings.config is not None:
+            arguments += ["--config", str(self._settings.config)]
+        share = self._settings.gpu_memory if task is Task.TRAIN else None
+        return Order(tuple(arguments), self._settings.nice, share)
+
+    # What is heard.
+
+    def _hear(self) -> None:
+        """Wait for an event, at most a tick, and take all that are there."""
+        wait = TICK_SECONDS
+        while True:
+            try:
+                event = self._events.get(timeout=wait)
+            except queue.Empty:
+                return
+            self._take(event)
+            wait = 0.0
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Rang):
+            self._rang = True
+            self._rounds.forget(Task.RECEIVE)
+        elif isinstance(event, Reached):
+            self._reached()
+        elif isinstance(event, Unreached):
+            self._unreached(event.error)
+        elif isinstance(event, Hangup):
+            self._log.info("SIGHUP: looking at everything again")
+            self._rang, self._look_at = True, float("-inf")
+            self._round_at = float("-inf")
+        else:
+            assert isinstance(event, Ended)
+
+    def _reached(self) -> None:
+        if self._complaints.pop("network", None):
+            self._log.info("the coordinator answers again")
+        self._connected, self._lasting_bells = True, 0
+        # Published with the next thing that happens: every bell is no news.
+        self._record = self._record.model_copy(update={"last_contact": timestamp(utc_now())})
+
+    def _unreached(self, error: Exception) -> None:
+        self._connected = False
+        self._lasting_bells += is_lasting(error)
+        if self._lasting_bells >= LASTING_TRIES:
+            raise error
+        self._fault(error)
+
+    def _said(self, line: str) -> None:
+        self._log.info("| %s", line)
+
+    # What is said.
+
+    def _fault(self, error: Exception) -> None:
+        kind = kind_of(error)
+        text = error.message if isinstance(error, FederatedFactoryError) else repr(error)
+        trace = None if isinstance(error, FederatedFactoryError | OSError) else error
+        self._count(kind, text, trace)
+
+    def _count(self, kind: str, text: str, trace: Exception | None = None) -> None:
+        errors = {**self._record.errors, kind: self._record.errors.get(kind, 0) + 1}
+        fault = Fault(at=timestamp(utc_now()), kind=kind, message=text[:1000])
+        self._note(errors=errors, last_error=fault)
+        said, at = self._complaints.get(kind, ("", float("-inf")))
+        if text != said or time.monotonic() - at > REPEAT_SECONDS:
+            self._complaints[kind] = text, time.monotonic()
+            self._log.error("%s: %s", kind, text, exc_info=trace)
+
+    def _say(self, activity: str) -> None:
+        self._record = self._record.model_copy(update={"activity": activity})
+        self._manager.status(activity)
+
+    def _note(self, **changes: object) -> None:
+        self._record = self._record.model_copy(update=changes)
+
+    def _publish(self, *, last: bool = False) -> None:
+        """Write the record and the metrics if there is something new in them, or they are old."""
+        # A remark of work under way is news for systemctl, not for the disk.
+        news = self._record.model_copy(update={"last_contact": None, "activity": ""})
+        now = time.monotonic()
+        if not last and news == self._published and now - self._published_at < PUBLISH_SECONDS:
+            return
+        self._published, self._published_at = news, now
+        self._record.write(self._home)
+        if self._settings.metrics_file is not None:
+            from client_agent.service.metrics import write_metrics
+            from client_agent.steps.status import status
+
+            state = status(open_site(self._home))
+            if last:
+                state["service"]["running"] = False
+            write_metrics(self._settings.metrics_file, state, utc_now())
+
+    @contextlib.contextmanager
+    def _hangups(self) -> Iterator[None]:
+        before = signal.signal(signal.SIGHUP, lambda number, frame: self._events.put(Hangup()))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+
+def _load() -> float | None:
+    """Processes that want each core, mean of the last minute; None where nobody knows."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except OSError:
+        return None
+
+
+def _check_passphrase(home: Home) -> None:
+    """Make sure that nobody will have to be asked at night."""
+    from ff_protocol.key_encryption import is_encrypted
+
+    paths = [path for path in (home.key("tls"), home.key("signing")) if path.exists()]
+    keys = [read_bounded(path, MAX_CERTIFICATE_BYTES, "key") for path in paths]
+    if any(is_encrypted(key) for key in keys) and home.passphrase.given() is None:
+        raise PassphraseError(
+            "the private keys are encrypted, and a service can ask nobody for their passphrase",
+            hint="give --passphrase-file FILE, or FF_PASSPHRASE",
+        )
