@@ -49,6 +49,8 @@ from ff_protocol.limits import MAX_CERTIFICATE_BYTES
 
 TICK_SECONDS = 2.0
 BUSY_SECONDS = 5.0
+ASK_SECONDS = 15.0
+"""The schedule is asked again so often: the clock may be set, the load may fall."""
 PUBLISH_SECONDS = 300.0
 ROUND_PAUSE_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 300.0
@@ -57,6 +59,7 @@ REPEAT_SECONDS = 900.0
 TRAIN_SECONDS = 600.0
 """Training goes on for at least so long before it waits for a round."""
 FORGET_WARNINGS_SECONDS = 86_400.0
+NEEDS_COORDINATOR = frozenset({Task.RECEIVE, Task.DELIVER, Task.SEND})
 WANTS_NEWS = ("withheld", "stale_heads")
 """Faults of a fit that something new from the coordinator may mend."""
 LASTING_TRIES = 3
@@ -105,9 +108,9 @@ class _Service:
         self._round_at = self._change_at = self._training_at = float("-inf")
         self._warnings_at = time.monotonic()
         self._told: set[str] = set()
-        self._missed = self._connected = False
+        self._missed = self._away = False
         self._lasting_rounds = self._lasting_bells = self._stumbles = 0
-        self._again_at = float("-inf")
+        self._again_at = self._ask_at = float("-inf")
         self._fit_fault: str | None = None
         # What was last seen of the home.
         self._state, self._look_at = HomeState(), float("-inf")
@@ -187,6 +190,9 @@ class _Service:
         """Do the light tasks that are due, one after the other."""
         for task in self._due(site):
             now = time.monotonic()
+            # The listener finds out when the coordinator is back, and rings then.
+            if self._away and task in NEEDS_COORDINATOR:
+                continue
             if task in HEAVY or not self._rounds.ready(task, None, now):
                 continue
             with contextlib.ExitStack() as stack:
@@ -235,13 +241,16 @@ class _Service:
             self._note(next_opening=None)
             if wanted:
                 self._say(f"{wanted[0]} failed and is tried again later")
-            elif self._connected:
-                self._say("waiting for news")
-            else:
+            elif self._away:
                 self._say("waiting for the coordinator, which does not answer")
+            else:
+                self._say("waiting for news")
+            return
+        if now < self._ask_at:
             return
         task, verdict = tasks[0], may_begin(self._settings.schedule, utc_now(), _load())
         if not verdict.may:
+            self._ask_at = now + ASK_SECONDS
             again = None if verdict.again is None else timestamp(verdict.again)
             self._say(f"{task} waits: {verdict.reason}" + (f", until {again}" if again else ""))
             self._note(next_opening=again)
@@ -281,9 +290,8 @@ class _Service:
     def _round_is_worth(self, work: HeavyWork) -> bool:
         """Whether to let training wait for a round: it goes on from its checkpoint afterwards."""
         whole = is_whole(self._state, self._happened(), self._settings.plan)
-        return (
-            work.task is Task.TRAIN and whole and self._connected and work.seconds > TRAIN_SECONDS
-        )
+        late = work.seconds > TRAIN_SECONDS
+        return work.task is Task.TRAIN and whole and late and not self._away
 
     def _finish(self, work: HeavyWork, outcome: Outcome) -> None:
         """Take note of how heavy work ended."""
@@ -338,7 +346,7 @@ class _Service:
 
     def _is_urgent(self) -> bool:
         """Ask whether what the coordinator has cannot wait until heavy work is done."""
-        if not self._rounds.ready(Task.RECEIVE, None, time.monotonic()):
+        if self._away or not self._rounds.ready(Task.RECEIVE, None, time.monotonic()):
             return False
         try:
             site = open_site(self._home)
@@ -394,12 +402,12 @@ class _Service:
     def _reached(self) -> None:
         if self._complaints.pop("network", None):
             self._log.info("the coordinator answers again")
-        self._connected, self._lasting_bells = True, 0
+        self._away, self._lasting_bells = False, 0
         # Published with the next thing that happens: every bell is no news.
         self._record = self._record.model_copy(update={"last_contact": timestamp(utc_now())})
 
     def _unreached(self, error: Exception) -> None:
-        self._connected = False
+        self._away = True
         self._lasting_bells += is_lasting(error)
         if self._lasting_bells >= LASTING_TRIES:
             raise error
