@@ -84,14 +84,16 @@ def serve(home: Home, settings: Settings, manager: ServiceManager | None = None)
     with contextlib.suppress(KeyboardInterrupt):
         _check_passphrase(open_site(home).home)
         with claim(home):
-            service = _Service(home, settings, manager or ServiceManager())
+            service = Service(home, settings, manager or ServiceManager())
             try:
                 service.run()
             finally:
                 service.close()
 
 
-class _Service:
+class Service:
+    """One service of one home; `serve` runs it."""
+
     def __init__(self, home: Home, settings: Settings, manager: ServiceManager) -> None:
         self._home, self._settings, self._manager = home, settings, manager
         self._config = settings.config or home.config_file
