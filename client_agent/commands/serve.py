@@ -88,7 +88,7 @@ def command(call: Call, **values: Any) -> None:
     home, as a service: docs/service.md.
     """
     from client_agent.service.logs import set_up_logs
-    from client_agent.service.loop import serve
+    from client_agent.steps.serve import serve
 
     settings = _settings(values)
     set_up_logs(

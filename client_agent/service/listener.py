@@ -15,6 +15,7 @@ from client_agent.site import open_site
 LONGEST_PAUSE_SECONDS = 30.0
 LASTING_PAUSE_SECONDS = 2.0
 AGAIN_SECONDS = 10.0
+RING_PAUSE_SECONDS = 0.25
 END_SECONDS = 5.0
 
 
@@ -34,7 +35,8 @@ class Listener(threading.Thread):
     def end(self) -> None:
         """Close the connection, which ends the thread."""
         self._ended.set()
-        self._connection.close()
+        with contextlib.suppress(Exception):  # what is being closed may be closing itself
+            self._connection.close()
         if self.is_alive():
             self.join(END_SECONDS)
 
@@ -52,6 +54,7 @@ class Listener(threading.Thread):
                         self._events.put(Reached())
                         if head != seen:
                             self._events.put(Rang())
+                            self._ended.wait(RING_PAUSE_SECONDS)  # or a bell could fill the queue
                         seen, faults = head, 0
             except Exception as error:
                 if self._ended.is_set() or stop_requested():

@@ -6,7 +6,6 @@ wait (a revocation is applied within seconds, whatever is being computed).
 """
 
 import contextlib
-import logging
 import os
 import queue
 import random
@@ -30,75 +29,49 @@ from client_agent.service.agenda import (
     is_whole,
 )
 from client_agent.service.events import Ended, Event, Events, Hangup, Rang, Reached, Unreached
-from client_agent.service.faults import TOO_SHORT, is_lasting, kind_of
+from client_agent.service.faults import TOO_SHORT, is_lasting
 from client_agent.service.heavy import HeavyWork, Order, Outcome
 from client_agent.service.listener import Listener
-from client_agent.service.logs import LOGGER, LoggedProgress
+from client_agent.service.logs import LoggedProgress
 from client_agent.service.look import fingerprint, look, read_wish
 from client_agent.service.notify import ServiceManager
 from client_agent.service.peek import has_urgent
-from client_agent.service.record import Fault, ServiceRecord, claim, read_service_record
 from client_agent.service.round import Memory, do_task
 from client_agent.service.schedule import is_open, may_begin
 from client_agent.service.settings import Settings
+from client_agent.service.telling import Teller
 from client_agent.site import Site, open_site
 from ff_protocol.clock import timestamp, utc_now
-from ff_protocol.errors import FederatedFactoryError, PassphraseError
-from ff_protocol.files import read_bounded
-from ff_protocol.limits import MAX_CERTIFICATE_BYTES
+from ff_protocol.errors import FederatedFactoryError
 
 TICK_SECONDS = 2.0
 BUSY_SECONDS = 5.0
 ASK_SECONDS = 15.0
 """The schedule is asked again so often: the clock may be set, the load may fall."""
-PUBLISH_SECONDS = 300.0
 ROUND_PAUSE_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 300.0
-REPEAT_SECONDS = 900.0
-"""A fault that stays is logged so often."""
 TRAIN_SECONDS = 600.0
 """Training goes on for at least so long before it waits for a round."""
 FORGET_WARNINGS_SECONDS = 86_400.0
 NEEDS_COORDINATOR = frozenset({Task.RECEIVE, Task.DELIVER, Task.SEND})
 WANTS_NEWS = ("withheld", "stale_heads")
 """Faults of a fit that something new from the coordinator may mend."""
+CUT_OFF = (
+    "the hours ended before the classifier was made; what was synthesised is kept, but its "
+    "training begins anew"
+)
 LASTING_TRIES = 3
 """So often a fault must come that cannot pass: a pair of files may have been read in mid-change."""
-
-
-def serve(home: Home, settings: Settings, manager: ServiceManager | None = None) -> None:
-    """Keep a site in step until Ctrl-C or SIGTERM, which is the ordinary end.
-
-    Args:
-        home: of the site.
-        settings: what may be done, and when.
-        manager: who watches this process; None: whoever the environment names.
-
-    Raises:
-        UsageError: a service runs for this home already.
-        NotReadyError: the home has not joined a federation.
-        PassphraseError: the keys are encrypted, and no file or variable gives the passphrase.
-        IdentityError, SpecError: what waiting cannot mend: the site was expelled, its certificate
-            has expired, a configuration breaks its schema.
-    """
-    with contextlib.suppress(KeyboardInterrupt):
-        _check_passphrase(open_site(home).home)
-        with claim(home):
-            service = Service(home, settings, manager or ServiceManager())
-            try:
-                service.run()
-            finally:
-                service.close()
 
 
 class Service:
     """One service of one home; `serve` runs it."""
 
     def __init__(self, home: Home, settings: Settings, manager: ServiceManager) -> None:
-        self._home, self._settings, self._manager = home, settings, manager
+        self._home, self._settings = home, settings
         self._config = settings.config or home.config_file
-        self._log = logging.getLogger(LOGGER)
-        self._progress = LoggedProgress(self._log, manager)
+        self._tell = Teller(home, settings.metrics_file, manager)
+        self._progress = LoggedProgress(self._tell.log, manager)
         self._events: Events = queue.SimpleQueue()
         self._listener = Listener(home, self._events)
         self._work: HeavyWork | None = None
@@ -107,7 +80,8 @@ class Service:
         self._heavy = Retries(10.0, 3600.0, random.random)
         # What has happened; moments on the monotonic clock.
         self._rang = True
-        self._round_at = self._change_at = self._training_at = float("-inf")
+        self._round_at = self._received_at = float("-inf")
+        self._change_at = self._training_at = float("-inf")
         self._warnings_at = time.monotonic()
         self._told: set[str] = set()
         self._missed = self._away = False
@@ -117,54 +91,46 @@ class Service:
         # What was last seen of the home.
         self._state, self._look_at = HomeState(), float("-inf")
         self._seen: tuple[int, ...] | None = None
-        # What is said of it.
-        earlier = read_service_record(home) or ServiceRecord()
-        self._record = earlier.model_copy(
-            update={
-                "pid": os.getpid(),
-                "started_at": timestamp(utc_now()),
-                "activity": "starting",
-                "errors": {},
-                "last_error": None,
-                "next_opening": None,
-            }
-        )
-        self._published, self._published_at = ServiceRecord(), float("-inf")
-        self._complaints: dict[str, tuple[str, float]] = {}
+        self._looked = False
 
     def run(self) -> None:
         """Go on until a stop is asked for."""
         # What cannot be read or written now is said at once, not in the log at night.
         read_wish(self._config)
         read_policy(self._home)
-        self._publish()
-        self._log.info("serving %s", self._home.root)
+        self._tell.publish(anyway=True)
+        self._tell.log.info("serving %s", self._home.root)
         with self._hangups():
             self._listener.start()
-            self._manager.ready()
-            while not stop_requested():
-                self._turn()
-                try:
+            self._tell.manager.ready()
+            try:
+                while not stop_requested():
+                    self._turn()
                     self._publish()
-                except (FederatedFactoryError, OSError) as error:
-                    self._fault(error)
-                self._manager.alive()
-                self._hear()
+                    self._tell.manager.alive()
+                    self._hear()
+            except FederatedFactoryError as error:
+                self._tell.fault(error)
+                raise
 
     def close(self) -> None:
         """End the listener and heavy work; nothing is lost."""
         # Whoever insists would only cut short the writing of a checkpoint.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._manager.stopping()
+        self._tell.manager.stopping()
         self._listener.end()
         if self._work is not None:
-            self._log.info("stopping: %s", self._work.task)
+            self._tell.log.info("stopping: %s", self._work.task)
             self._work.wait()
-        self._say("stopped")
-        self._log.info("stopped")
-        with contextlib.suppress(FederatedFactoryError, OSError):
-            self._publish(last=True)
+        self._tell.last_words()
+
+    def _publish(self) -> None:
+        try:
+            self._tell.publish(anyway=self._looked)
+            self._looked = False
+        except (FederatedFactoryError, OSError) as error:
+            self._tell.fault(error)
 
     # One turn of the loop.
 
@@ -184,7 +150,7 @@ class Service:
             self._lasting_rounds += is_lasting(error)
             if self._lasting_rounds >= LASTING_TRIES:
                 raise
-            self._fault(error)
+            self._tell.fault(error)
             self._stumbles += 1
             self._again_at = time.monotonic() + min(60.0, 2.0**self._stumbles)
 
@@ -197,11 +163,14 @@ class Service:
                 continue
             if task in HEAVY or not self._rounds.ready(task, None, now):
                 continue
+            # One round at a time, whatever the coordinator rings.
+            if task is Task.RECEIVE and now - self._received_at < ROUND_PAUSE_SECONDS:
+                continue
             with contextlib.ExitStack() as stack:
                 try:
                     stack.enter_context(site.exclusive())
                 except UsageError:
-                    self._say("another command is at work in the home")
+                    self._tell.say("another command is at work in the home")
                     self._rounds.put_off(task, None, now + BUSY_SECONDS)
                     return
                 self._do(site, task)
@@ -215,7 +184,7 @@ class Service:
             self._rang = rang
             if is_lasting(error) or stop_requested():
                 raise
-            self._fault(error)
+            self._tell.fault(error)
             self._rounds.failed(task, None, time.monotonic())
         else:
             self._rounds.forget(task)
@@ -226,12 +195,11 @@ class Service:
             self._look_at = float("-inf")
 
     def _received(self, *, whole: bool) -> None:
-        # One at a time, whatever the coordinator rings.
-        self._rounds.put_off(Task.RECEIVE, None, time.monotonic() + ROUND_PAUSE_SECONDS)
+        self._received_at = time.monotonic()
         self._reached()
         if whole:
             self._round_at = time.monotonic()
-            self._note(last_round=timestamp(utc_now()))
+            self._tell.note({"last_round": timestamp(utc_now())})
         if self._fit_fault in WANTS_NEWS:
             self._heavy.forget(Task.FIT)
 
@@ -240,13 +208,13 @@ class Service:
         now, wanted = time.monotonic(), [task for task in self._due(site) if task in HEAVY]
         tasks = [task for task in wanted if self._heavy.ready(task, goal(task, self._state), now)]
         if not tasks:
-            self._note(next_opening=None)
+            self._tell.note({"next_opening": None})
             if wanted:
-                self._say(f"{wanted[0]} failed and is tried again later")
+                self._tell.say(f"{wanted[0]} failed and is tried again later")
             elif self._away:
-                self._say("waiting for the coordinator, which does not answer")
+                self._tell.say("waiting for the coordinator, which does not answer")
             else:
-                self._say("waiting for news")
+                self._tell.say("waiting for news")
             return
         if now < self._ask_at:
             return
@@ -254,18 +222,20 @@ class Service:
         if not verdict.may:
             self._ask_at = now + ASK_SECONDS
             again = None if verdict.again is None else timestamp(verdict.again)
-            self._say(f"{task} waits: {verdict.reason}" + (f", until {again}" if again else ""))
-            self._note(next_opening=again)
+            self._tell.say(
+                f"{task} waits: {verdict.reason}" + (f", until {again}" if again else "")
+            )
+            self._tell.note({"next_opening": again})
             return
         try:
             self._work = HeavyWork(task, self._order(task), self._events, self._said)
         except FederatedFactoryError as error:
-            self._fault(error)
+            self._tell.fault(error)
             self._heavy.failed(task, goal(task, self._state), now)
             return
-        self._note(next_opening=None)
-        self._say(f"{task}: started")
-        self._log.info("%s: started, process %d", task, self._work.pid)
+        self._tell.note({"next_opening": None})
+        self._tell.say(f"{task}: started")
+        self._tell.log.info("%s: started, process %d", task, self._work.pid)
 
     def _mind(self, work: HeavyWork) -> None:
         """Look after heavy work that is under way."""
@@ -275,7 +245,7 @@ class Service:
             self._finish(work, work.outcome())
             return
         work.press()
-        self._say(f"{work.task}: {work.remark or 'at work'}")
+        self._tell.say(f"{work.task}: {work.remark or 'at work'}")
         if work.why_stopped is not None:
             return
         if not is_open(self._settings.schedule, utc_now()):
@@ -285,7 +255,7 @@ class Service:
         elif self._rang and self._is_urgent():
             work.stop("a revocation, or a change of members, has come")
         if work.why_stopped is not None:
-            self._log.info(
+            self._tell.log.info(
                 "%s: stopping after %.0f s: %s", work.task, work.seconds, work.why_stopped
             )
 
@@ -302,39 +272,54 @@ class Service:
         if task is Task.FIT:
             self._fit_fault = outcome.kind
         if outcome.stopped:
-            self._log.info("%s: stopped after %.0f s, goes on later", task, work.seconds)
+            self._tell.log.info("%s: stopped after %.0f s, goes on later", task, work.seconds)
             if task is Task.FIT and not is_open(self._settings.schedule, utc_now()):
-                self._count(TOO_SHORT, "the hours ended before the classifier was made; what was "
-                            "synthesised is kept, but its training begins anew")  # fmt: skip
+                self._tell.count(TOO_SHORT, CUT_OFF)
         elif outcome.kind is not None:
             pause = self._heavy.failed(task, aim, now)
-            self._count(outcome.kind, f"{task}: {outcome.message}; again in {pause:.0f} s at best")
+            self._tell.count(
+                outcome.kind, f"{task}: {outcome.message}; again in {pause:.0f} s at best"
+            )
         else:
             self._heavy.forget(task)
-            self._log.info("%s: done in %.0f s", task, work.seconds)
+            self._tell.log.info("%s: done in %.0f s", task, work.seconds)
             if task is Task.FIT:
                 # The same modules need no second one, even if its record were not to say so.
                 self._heavy.put_off(task, aim, now + self._settings.plan.every_seconds)
-                self._note(last_fit=timestamp(utc_now()), last_fit_seconds=round(work.seconds, 1))
+                made = {
+                    "last_fit": timestamp(utc_now()),
+                    "last_fit_seconds": round(work.seconds, 1),
+                }
+                self._tell.note(made)
             else:
                 self._training_at = now
                 for name, texts in outcome.document.get("objections", {}).items():
                     for text in texts:
-                        self._log.warning("%s will not be sent: %s", name, text)
+                        self._tell.log.warning("%s will not be sent: %s", name, text)
 
     # What is known.
 
     def _due(self, site: Site) -> tuple[Task, ...]:
         now, seen = time.monotonic(), fingerprint(self._home)
         if seen != self._seen or now - self._look_at > LOOK_AGAIN_SECONDS:
-            state = look(site, read_wish(self._config), utc_now())
-            if self._seen is not None and state.modules != self._state.modules:
-                self._change_at = now
-            self._state, self._seen, self._look_at = state, seen, now
-            self._published_at = float("-inf")
+            first, self._seen, self._look_at = self._seen is None, seen, now
+            self._look(site, first=first)
         if now - self._warnings_at > FORGET_WARNINGS_SECONDS:
             self._memory.warned, self._warnings_at = [], now
         return due(self._state, self._happened(), self._settings.plan)
+
+    def _look(self, site: Site, *, first: bool) -> None:
+        """Look at the home; where a file in it is broken, go on with what was seen before."""
+        try:
+            state = look(site, read_wish(self._config), utc_now())
+        except FederatedFactoryError as error:
+            if is_lasting(error):
+                raise
+            self._tell.fault(error)
+            return
+        if not first and state.modules != self._state.modules:
+            self._change_at = self._look_at
+        self._state, self._looked = state, True
 
     def _happened(self) -> Happened:
         now = time.monotonic()
@@ -357,7 +342,7 @@ class Service:
         except Exception as error:
             if stop_requested():
                 raise KeyboardInterrupt from error
-            self._fault(error)
+            self._tell.fault(error)
             self._rounds.failed(Task.RECEIVE, None, time.monotonic())
             return False
         # What is not urgent is taken when the work has ended.
@@ -395,70 +380,25 @@ class Service:
         elif isinstance(event, Unreached):
             self._unreached(event.error)
         elif isinstance(event, Hangup):
-            self._log.info("SIGHUP: looking at everything again")
+            self._tell.log.info("SIGHUP: looking at everything again")
             self._rang, self._look_at = True, float("-inf")
             self._round_at = float("-inf")
         else:
             assert isinstance(event, Ended)
 
     def _reached(self) -> None:
-        if self._complaints.pop("network", None):
-            self._log.info("the coordinator answers again")
         self._away, self._lasting_bells = False, 0
-        # Published with the next thing that happens: every bell is no news.
-        self._record = self._record.model_copy(update={"last_contact": timestamp(utc_now())})
+        self._tell.reached()
 
     def _unreached(self, error: Exception) -> None:
         self._away = True
         self._lasting_bells += is_lasting(error)
         if self._lasting_bells >= LASTING_TRIES:
             raise error
-        self._fault(error)
+        self._tell.fault(error)
 
     def _said(self, line: str) -> None:
-        self._log.info("| %s", line)
-
-    # What is said.
-
-    def _fault(self, error: Exception) -> None:
-        kind = kind_of(error)
-        text = error.message if isinstance(error, FederatedFactoryError) else repr(error)
-        trace = None if isinstance(error, FederatedFactoryError | OSError) else error
-        self._count(kind, text, trace)
-
-    def _count(self, kind: str, text: str, trace: Exception | None = None) -> None:
-        errors = {**self._record.errors, kind: self._record.errors.get(kind, 0) + 1}
-        fault = Fault(at=timestamp(utc_now()), kind=kind, message=text[:1000])
-        self._note(errors=errors, last_error=fault)
-        said, at = self._complaints.get(kind, ("", float("-inf")))
-        if text != said or time.monotonic() - at > REPEAT_SECONDS:
-            self._complaints[kind] = text, time.monotonic()
-            self._log.error("%s: %s", kind, text, exc_info=trace)
-
-    def _say(self, activity: str) -> None:
-        self._record = self._record.model_copy(update={"activity": activity})
-        self._manager.status(activity)
-
-    def _note(self, **changes: object) -> None:
-        self._record = self._record.model_copy(update=changes)
-
-    def _publish(self, *, last: bool = False) -> None:
-        """Write the record and the metrics if there is something new in them, or they are old."""
-        # A remark of work under way is news for systemctl, not for the disk.
-        news = self._record.model_copy(update={"last_contact": None, "activity": ""})
-        now = time.monotonic()
-        if not last and news == self._published and now - self._published_at < PUBLISH_SECONDS:
-            return
-        self._published, self._published_at = news, now
-        self._record.write(self._home)
-        if self._settings.metrics_file is not None:
-            from client_agent.service.metrics import write_metrics
-            from client_agent.steps.status import status
-
-            state = status(open_site(self._home))
-            if last:
-                state["service"]["running"] = False
-            write_metrics(self._settings.metrics_file, state, utc_now())
+        self._tell.log.info("| %s", line)
 
     @contextlib.contextmanager
     def _hangups(self) -> Iterator[None]:
@@ -475,16 +415,3 @@ def _load() -> float | None:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except OSError:
         return None
-
-
-def _check_passphrase(home: Home) -> None:
-    """Make sure that nobody will have to be asked at night."""
-    from ff_protocol.key_encryption import is_encrypted
-
-    paths = [path for path in (home.key("tls"), home.key("signing")) if path.exists()]
-    keys = [read_bounded(path, MAX_CERTIFICATE_BYTES, "key") for path in paths]
-    if any(is_encrypted(key) for key in keys) and home.passphrase.given() is None:
-        raise PassphraseError(
-            "the private keys are encrypted, and a service can ask nobody for their passphrase",
-            hint="give --passphrase-file FILE, or FF_PASSPHRASE",
-        )

@@ -137,7 +137,7 @@ def may_begin(schedule: Schedule, now: dt.datetime, load: float | None) -> Verdi
     if not is_open(schedule, now):
         return Verdict(False, "outside the hours", next_opening(schedule, now))
     if schedule.max_load is not None and load is not None and load >= schedule.max_load:
-        return Verdict(False, f"the load is {load:.2f} a core, {schedule.max_load:g} is the limit")
+        return Verdict(False, f"the load is not below {schedule.max_load:g} a core")
     return Verdict(True)
 
 

@@ -27,8 +27,10 @@ from client_agent.service.worker import limit_gpu_memory
 from client_agent.site import open_site
 from client_agent.steps.revoke import revoke
 from client_agent.steps.send import send
+from client_agent.steps.serve import serve
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import PassphraseError
+from ff_protocol.passphrase import Passphrase, change
 from tests.homes import UNAUDITED
 from tests.relays import MemoryRelay
 from tests.unit.test_unlearning import EVERYONE, share
@@ -47,7 +49,10 @@ def relay(tmp_path, authority, sites, monkeypatch):
 
 @pytest.fixture
 def service(sites):
-    return Service(sites["hospital-1"].home, Settings(), ServiceManager({}))
+    """Of hospital-1, outside its hours: it computes nothing by itself."""
+    weekday = (utc_now().weekday() + 3) % 7
+    closed = Schedule((Window(frozenset({weekday}), 0, 60),))
+    return Service(sites["hospital-1"].home, Settings(schedule=closed), ServiceManager({}))
 
 
 @pytest.fixture
@@ -137,6 +142,7 @@ def test_only_a_revocation_or_a_change_of_members_is_urgent_and_each_once(sites,
 def test_a_revocation_stops_what_is_being_computed_and_is_applied(sites, relay, service, at_work):
     first, second = sites["hospital-1"], sites["hospital-2"]
     digests = share(sites, first, EVERYONE[:2])
+    service._settings = replace(service._settings, schedule=Schedule())
     work, _ = at_work(*WAITING)
     service._work = work
     service._take(Rang())
@@ -160,14 +166,11 @@ def test_the_end_of_the_hours_stops_what_is_being_computed(service, at_work):
     service._take(Unreached(NetworkError("it does not answer")))
     work, _ = at_work(*WAITING)
     service._work = work
-    weekday = (utc_now().weekday() + 3) % 7
-    closed = Schedule((Window(frozenset({weekday}), 0, 60),), None, None)
-    service._settings = replace(service._settings, schedule=closed)
     service._turn()
     assert work.why_stopped == "the hours are over"
     ended(work)
     service._turn()
-    assert service._record.errors == {"network": 1, "window_too_short": 1}
+    assert service._tell.record.errors == {"network": 1, "window_too_short": 1}
 
 
 def test_a_coordinator_that_is_away_is_survived_and_one_that_refuses_is_not(service, relay):
@@ -175,19 +178,33 @@ def test_a_coordinator_that_is_away_is_survived_and_one_that_refuses_is_not(serv
         service._take(Unreached(NetworkError("it does not answer")))
     service._turn()  # asks nobody
     assert relay.listings == 0
-    assert service._record.activity.startswith("waiting for the coordinator")
+    assert service._tell.record.activity.startswith("waiting for the coordinator")
     service._publish()
     assert read_service_record(service._home).errors == {"network": 10}
     service._take(Reached())
     service._take(Rang())
     service._turn()
     assert relay.listings > 0
-    assert service._record.last_contact
+    assert service._tell.record.last_contact
     refusal = IdentityError("hospital-1 has been expelled from the federation")
     for _ in range(LASTING_TRIES - 1):
         service._take(Unreached(refusal))
     with pytest.raises(IdentityError, match="expelled"):
         service._take(Unreached(refusal))
+
+
+def test_a_policy_that_is_broken_meanwhile_does_not_stop_revocations(sites, relay, service):
+    first, second = sites["hospital-1"], sites["hospital-2"]
+    digests = share(sites, first, EVERYONE[:2])
+    service._turn()
+    first.home.policy_file.write_text("release: {nonsense: 1}")
+    send(second)
+    revoke(second, module=digests["hospital-2"], rebuild=False)
+    service._take(Rang())
+    service._received_at = float("-inf")
+    service._turn()
+    assert [module.digest for module in admitted_modules(first.home)] == [digests["hospital-1"]]
+    assert service._tell.record.errors["invalid_configuration"] >= 1
 
 
 def test_a_bug_in_a_round_is_counted_and_not_the_end(service, relay, monkeypatch):
@@ -196,8 +213,8 @@ def test_a_bug_in_a_round_is_counted_and_not_the_end(service, relay, monkeypatch
 
     monkeypatch.setattr("client_agent.service.round.apply_revocations", broken)
     service._turn()
-    assert service._record.errors == {"bug": 1}
-    assert service._record.last_error.message == "ValueError('a bug')"
+    assert service._tell.record.errors == {"bug": 1}
+    assert service._tell.record.last_error.message == "ValueError('a bug')"
 
 
 def test_what_is_due_in_a_home_that_has_fitted(fitted_home, tmp_path):
@@ -231,9 +248,6 @@ def test_what_may_be_trained_and_sent(sites, tmp_path):
 
 
 def test_encrypted_keys_without_a_passphrase_end_it_at_the_start(sites, monkeypatch):
-    from client_agent.service.loop import serve
-    from ff_protocol.passphrase import Passphrase, change
-
     home = sites["hospital-1"].home
     monkeypatch.delenv("FF_PASSPHRASE", raising=False)
     change([home.key("signing")], Passphrase(), b"correct horse battery")
