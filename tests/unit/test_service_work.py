@@ -14,7 +14,7 @@ from client_agent.policy.file import read_policy
 from client_agent.registry.forgetting import read_pending
 from client_agent.registry.modules import admitted_modules
 from client_agent.service.agenda import Task
-from client_agent.service.events import Ended, Events, Rang, Reached, Unreached
+from client_agent.service.events import Ended, Events, Hangup, Rang, Reached, Unreached
 from client_agent.service.heavy import HeavyWork, Order
 from client_agent.service.look import Wish, fingerprint, look, read_wish
 from client_agent.service.loop import LASTING_TRIES, Service
@@ -205,6 +205,18 @@ def test_a_policy_that_is_broken_meanwhile_does_not_stop_revocations(sites, rela
     service._turn()
     assert [module.digest for module in admitted_modules(first.home)] == [digests["hospital-1"]]
     assert service._tell.record.errors["invalid_configuration"] >= 1
+
+
+def test_a_hangup_makes_a_whole_round(service, relay):
+    service._turn()
+    listings, first = relay.listings, service._round_at
+    service._received_at = float("-inf")
+    service._turn()
+    assert (relay.listings, service._round_at) == (listings, first)
+    service._take(Hangup())
+    service._turn()
+    assert relay.listings > listings
+    assert service._round_at > first
 
 
 def test_a_bug_in_a_round_is_counted_and_not_the_end(service, relay, monkeypatch):
