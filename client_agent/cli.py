@@ -15,6 +15,7 @@ class _Commands(CommandGroup):
         "join",
         "scan",
         "run",
+        "serve",
         "train",
         "audit",
         "waive",
@@ -54,6 +55,7 @@ def main() -> None:
     \b
     First time:   ff-agent join invitation.json --home DIR, ff-agent scan --data PATH
     Everything:   ff-agent run --home DIR --data PATH
+    For good:     ff-agent serve --home DIR
     By hand:      train, audit, send, receive, synthesise, fit, evaluate, predict
     Withdraw:     ff-agent revoke MODULE, ff-agent withdraw --images LIST
     Check it:     ff-agent verify-unlearning CERTIFICATE

@@ -39,8 +39,25 @@ class AgentConfig(Strict):
     wait: int | None = Field(default=None, ge=1)
     wait_for: Literal["classes", "sites"] | None = None
     timeout: str | None = None
+    every: str | None = None
+    settle: str | None = None
+    train: bool | None = None
+    hours: list[str] | None = Field(default=None, max_length=64)
+    time_zone: str | None = None
+    nice: int | None = Field(default=None, ge=0, le=19)
+    max_load: float | None = Field(default=None, gt=0, le=1000)
+    gpu_memory: float | None = Field(default=None, gt=0, le=1)
+    metrics_file: str | None = None
+    log_file: str | None = None
+    log_size: float | None = Field(default=None, ge=0)
+    log_keep: int | None = Field(default=None, ge=1, le=1000)
 
-    @field_validator("budget", "timeout", mode="before")
+    @field_validator("hours", mode="before")
+    @classmethod
+    def _hours(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("budget", "timeout", "every", "settle", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> str | None:
         if value is None:

@@ -115,6 +115,11 @@ def listen_for_stop() -> None:
     signal.signal(signal.SIGINT, stop)
 
 
+def stop_requested() -> bool:
+    """Say whether a stop has been asked for: its exception may have been lost inside a library."""
+    return _stop_requested
+
+
 def _stopped(console: Console) -> int:
     console.failure(_StoppedError("interrupted", hint="run the same command again to go on"))
     return ExitCode.INTERRUPTED

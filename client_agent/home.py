@@ -28,6 +28,7 @@ unlearning.json         an unlearning under way, until its certificate is writte
 backups/format-<n>/     what an upgrade from format n replaced or set aside (docs/upgrading.md)
 upgrade.json            an upgrade, or the way back, that is under way
 log.jsonl               the append-only record
+service.json            how `ff-agent serve` is, for `ff-agent status`
 """
 
 import os
@@ -257,3 +258,13 @@ class Home:
     def lock(self) -> Path:
         """Held while a command changes this home."""
         return self.root / ".lock"
+
+    @property
+    def service_record(self) -> Path:
+        """What `ff-agent serve` last said of itself."""
+        return self.root / "service.json"
+
+    @property
+    def service_lock(self) -> Path:
+        """Held as long as `ff-agent serve` runs."""
+        return self.root / ".service.lock"

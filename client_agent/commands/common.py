@@ -88,7 +88,9 @@ def _apply_config(
         name = parameter.name or ""
         unset = ctx.get_parameter_source(name) in (None, ParameterSource.DEFAULT)
         if name in options and name in values and unset:
-            options[name] = parameter.type_cast_value(ctx, str(values[name]))
+            value = values[name]
+            text = [str(item) for item in value] if isinstance(value, list) else str(value)
+            options[name] = parameter.type_cast_value(ctx, text)
 
 
 def plain(value: Any) -> dict[str, Any]:

@@ -1,16 +1,29 @@
 """`ff-agent status`."""
 
+from pathlib import Path
 from typing import Any
 
-from client_agent.commands.common import Call, site_command
+import click
+
+from client_agent.commands.common import Call, given, site_command
 
 
 @site_command("status")
-def command(call: Call) -> None:
-    """Show this site's modules, data set and classifier. Needs no network."""
+@click.option(
+    "--metrics-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write metrics there for node_exporter's textfile collector: NAME.prom.",
+)
+def command(call: Call, metrics_file: Path | None) -> None:
+    """Show this site's modules, data set, classifier and service. Needs no network."""
     from client_agent.steps.status import status
 
     state = status(call.site())
+    if metrics_file is not None and given("metrics_file"):  # config.yaml's is the service's
+        from client_agent.service.metrics import write_metrics
+        from ff_protocol.clock import utc_now
+
+        write_metrics(metrics_file, state, utc_now())
     call.console.result(state, lambda: _show(state))
 
 
@@ -76,6 +89,27 @@ def _show(state: dict[str, Any]) -> None:
         print(f"classifier: {classifier['digest'][:16]}, {len(classifier['classes'])} classes, {age}")  # fmt: skip  # noqa: E501
     if state["unlearning_pending"]:
         print("an unlearning is not finished: run ff-agent fit")
+    if state["service"] is not None:
+        _show_service(state["service"])
+
+
+def _show_service(service: dict[str, Any]) -> None:
+    from client_agent.text import say
+
+    if service["running"]:
+        say(f"service: {service['activity']} (process {service['pid']})", indent=9)
+    else:
+        print("service: does not run")
+    for name, what in (
+        ("last_contact", "last word from the coordinator"),
+        ("last_fit", "last fit"),
+    ):
+        if service[name] is not None:
+            print(f"{what}: {service[name]}")
+    fault = service["last_error"]
+    if fault is not None:
+        count = sum(service["errors"].values())
+        say(f"last of {count} faults: {fault['at']}, {fault['kind']}: {fault['message']}", indent=9)
 
 
 def _suspicion(item: dict[str, Any]) -> str:

@@ -20,12 +20,14 @@ from client_agent.registry.modules import (
     admitted_modules,
     own_modules,
     read_card,
+    usable_modules,
     waiting_modules,
 )
 from client_agent.registry.refusals import refusals
 from client_agent.registry.revocations import load_revocations
 from client_agent.registry.specs import waiting_revisions
 from client_agent.registry.statements import published_modules
+from client_agent.service.record import service_status
 from client_agent.site import Site
 from client_agent.steps.renew import WARN_DAYS, Validity, validity
 from client_agent.steps.spec import unusable
@@ -82,6 +84,7 @@ def status(site: Site) -> dict[str, Any]:
         for module in admitted_modules(site.home)
     ]
     here = {module["digest"] for module in modules}
+    usable = {module.digest for module in usable_modules(site.home, site.spec)}
     return {
         "site": site.site_id,
         "home": str(site.home.root),
@@ -128,7 +131,7 @@ def status(site: Site) -> dict[str, Any]:
             "dataset_root": record.dataset_root,
             "samples": record.samples,
             "revision": record.state.revision,
-            "up_to_date": set(record.modules) == set(used)
+            "up_to_date": set(record.modules) == usable
             and record.state.revision == site.revision.number,
         },
         "identity": {
@@ -150,6 +153,7 @@ def status(site: Site) -> dict[str, Any]:
         "certificates": sorted(
             path.name for path in site.home.unlearning_certificates.glob("*.dsse")
         ),
+        "service": service_status(site.home),
     }
 
 

@@ -1,0 +1,1 @@
+"""`ff-agent serve`: what keeps a site in step by itself."""
