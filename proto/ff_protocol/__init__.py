@@ -3,7 +3,7 @@
 Both sides import this package and never each other. It needs no numerical library.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 PROTOCOL_VERSION = 1
 """Version of the wire (proto/relay.proto): both sides of a connection must have the same."""
