@@ -80,7 +80,7 @@ rm -rf "$new/tmp" "$new/include"
 # Byte code that is trusted as it is, so that a read-only installation starts as fast and the same
 # wheels give the same bytes. (Some packages ship templates that do not compile.)
 unset PYTHONDONTWRITEBYTECODE
-"$new/bin/python" -I -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+"$new/bin/python" -I -m compileall -qq -j 0 --invalidation-mode unchecked-hash \
     -s "$new" -p "$prefix" "$packages" || true
 
 said="$("$new/bin/python" -I "$new/bin/$command" --version)" ||
