@@ -1,12 +1,13 @@
-# make install | demo | test | lint | fuzz | proto | bench | clean
+# make install | demo | test | lint | fuzz | proto | bench | wheelhouse | package | package-test | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo-output
 SECONDS ?= 60
+ROLE ?= coordinator
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint fuzz proto bench clean
+.PHONY: install demo test lint fuzz proto bench wheelhouse package package-test clean
 
 install: $(STAMP)
 
@@ -37,6 +38,16 @@ proto: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+wheelhouse: install
+	PYTHON=$(CURDIR)/$(BIN)/python packaging/wheelhouse.sh $(ROLE) build/$(ROLE)-wheels
+
+package:
+	test -e build/$(ROLE)-wheels/SHA256SUMS || $(MAKE) wheelhouse
+	packaging/debian/build.sh build/$(ROLE)-wheels dist
+
+package-test: install
+	PYTHON=$(CURDIR)/$(BIN)/python WORK=build/package-test packaging/test.sh
 
 clean:
 	rm -rf $(VENV) demo-output benchmark-output build dist .pytest_cache .mypy_cache .ruff_cache

@@ -68,9 +68,10 @@ echo "installing $role into $prefix"
     --require-hashes --no-deps --no-compile --requirement "$wheels/requirements.txt"
 
 packages="$(echo "$new"/lib/python*/site-packages)"
-# Not needed to run, a third of the files: tests, C and C++ headers, build descriptions.
+# Not needed to run: tests, C and C++ headers, libraries to link with, test programs.
 find "$packages" -depth -type d \( -name tests -o -path '*/onnx/backend/test/data' \
-    -o -path '*/torch/include' -o -path '*/torch/share/cmake' \) -exec rm -rf {} +
+    -o -path '*/torch/include' -o -path '*/torch/share/cmake' -o -path '*/torch/test' \) -exec rm -rf {} +
+find "$packages" -type f \( -name '*.a' -o -path '*/torch/bin/*' ! -name torch_shm_manager \) -delete
 find "$new/bin" -type f ! -name "$command" -delete
 find "$new/bin" -type l ! -name 'python*' -delete
 sed -i "1s|^#!.*|#!$prefix/bin/python|" "$new/bin/$command"

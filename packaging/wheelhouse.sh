@@ -7,8 +7,8 @@
 # `sh DIR/install.sh`. The versions are those of packaging/constraints.txt.
 #
 # PYTHON       the Python to make it for [python3]; it must have pip
-# TORCH_INDEX  package index with CPU builds of torch (see pytorch.org), for `agent`: the build of the
-#              usual index brings several GB of CUDA, which this script refuses for `agent`
+# TORCH_INDEX  package index to take torch from (see pytorch.org): for `agent` one with CPU builds, as the
+#              build of the usual index brings several GB of CUDA, which this script refuses for `agent`
 set -eu
 
 root="$(cd "$(dirname "$0")/.." && pwd)"
@@ -41,16 +41,17 @@ fetch() {
 
 pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$folder" "$root"
 own="$(echo "$folder"/federated_factory-*.whl)"
-if [ "$role" = agent ] && [ -n "${TORCH_INDEX:-}" ]; then
+if [ "$role" != coordinator ] && [ -n "${TORCH_INDEX:-}" ]; then
     fetch --no-deps --index-url "$TORCH_INDEX" torch
 fi
 fetch "$own$extra"
 fetch --no-deps pip
 
-if [ "$role" = agent ]; then
-    cuda="$(find "$folder" -name 'nvidia_*' -o -name 'cuda_*' -o -name 'triton-*')"
-    [ -z "$cuda" ] || fail "torch came with CUDA" "set TORCH_INDEX, or make it for gpu"
-fi
+cuda="$(find "$folder" -name 'nvidia_*' -o -name 'cuda_*' -o -name 'triton-*')"
+case "$role" in
+    gpu) [ -n "$cuda" ] || fail "torch came without CUDA" "set TORCH_INDEX to an index with CUDA builds" ;;
+    *) [ -z "$cuda" ] || fail "torch came with CUDA" "set TORCH_INDEX, or make it for gpu" ;;
+esac
 
 cp "$root/packaging/install.sh" "$folder/install.sh"
 cd "$folder"
