@@ -5,6 +5,7 @@ to GDCM's file reader.
 """
 
 import contextlib
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -64,7 +65,10 @@ def _with_gdcm(dataset: Any, frame: int) -> np.ndarray:
 
     with temporary_folder() as folder:
         path = folder / "image.dcm"
-        _pixels_only(dataset).save_as(path)
+        # pydicom hides which error the disk gave.
+        copy = io.BytesIO()
+        _pixels_only(dataset).save_as(copy)
+        path.write_bytes(copy.getvalue())
         reader = gdcm.ImageReader()
         reader.SetFileName(str(path))
         with _quiet_standard_error():
