@@ -60,11 +60,10 @@ trap 'rm -rf "$new"' EXIT
 "$python" -m venv --without-pip "$new"
 # Beside what is installed, so that a full or noexec /tmp does not matter.
 mkdir "$new/tmp"
-export TMPDIR="$new/tmp" PIP_CONFIG_FILE=/dev/null PYTHONDONTWRITEBYTECODE=1
-unset PIP_FIND_LINKS PIP_CONSTRAINT PIP_INDEX_URL PIP_EXTRA_INDEX_URL || true
+export TMPDIR="$new/tmp" PYTHONDONTWRITEBYTECODE=1
 echo "installing $role into $prefix"
 "$new/bin/python" "$(echo "$wheels"/pip-*.whl)/pip" \
-    install --quiet --disable-pip-version-check --no-cache-dir --no-index --find-links "$wheels" \
+    install --isolated --quiet --disable-pip-version-check --no-cache-dir --no-index --find-links "$wheels" \
     --require-hashes --no-deps --no-compile --requirement "$wheels/requirements.txt"
 
 packages="$(echo "$new"/lib/python*/site-packages)"
