@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -304,6 +305,32 @@ def test_every_selector_finds_its_pods_and_every_port_is_one_of_theirs():
     for _, pod in pods():
         assert any(labels.items() <= pod["metadata"]["labels"].items() for labels in chosen)
     assert all(policy["policyTypes"] == ["Ingress", "Egress"] for policy in policies)
+
+
+def test_the_home_comes_out_of_the_secret_as_it_went_in(tmp_path):
+    """By the commands themselves: those of docs/installation.md, and the pod's."""
+    home, secret, copy = (tmp_path / name for name in ("home", "secret", "copy"))
+    files = {"coordinator.yaml": "a", "server/tls.key": "b", "authority/signing.pem": "c"}
+    for name, text in {**files, "store/chunks/x": "not this"}.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    page = (ROOT / "docs" / "installation.md").read_text()
+    naming = re.search(r"find \. -type f.*?(?=\)\n)", page, flags=re.DOTALL)
+    done = subprocess.run(
+        ["sh", "-c", naming[0]], cwd=home, capture_output=True, text=True, check=True
+    )
+    secret.mkdir()
+    for word in done.stdout.split():
+        key, _, source = word.removeprefix("--from-file=").partition("=")
+        assert re.fullmatch(r"[-._a-zA-Z0-9]+", key), "what a Secret's keys may be"
+        shutil.copy(home / source, secret / key)
+    (begin,) = one("Deployment")["spec"]["template"]["spec"]["initContainers"]
+    script = begin["command"][2].replace("/secret", str(secret))
+    copy.mkdir()
+    subprocess.run(["sh", "-euc", script.replace("/home-of-coordinator", str(copy))], check=True)
+    found = {str(path.relative_to(copy)): path for path in copy.rglob("*") if path.is_file()}
+    assert {name: path.read_text() for name, path in found.items()} == files
+    assert {stat.S_IMODE(path.stat().st_mode) for path in found.values()} == {0o600}
 
 
 def test_every_manifest_is_in_the_kustomization():
