@@ -53,8 +53,19 @@ case "$role" in
     *) [ -z "$cuda" ] || fail "torch came with CUDA" "set TORCH_INDEX, or make it for gpu" ;;
 esac
 
-cp "$root/packaging/install.sh" "$folder/install.sh"
 cd "$folder"
+known="$root/packaging/wheels.sha256" new=''
+for wheel in *.whl; do
+    sum="$(sha256sum "$wheel" | cut -d' ' -f1)"
+    tested="$(awk -v name="$wheel" '$2 == name { print $1 }' "$known")"
+    case "$tested" in
+        "$sum") ;;
+        '') new="$new $wheel" ;;
+        *) fail "$wheel is not the file of that name that this release was tested with" "$tested expected" ;;
+    esac
+done
+[ -z "$new" ] || echo "taken on the index's word, not among the files tested:$new"
+cp "$root/packaging/install.sh" install.sh
 for wheel in *.whl; do
     case "$wheel" in pip-*) continue ;; esac
     name="${wheel%%-*}" rest="${wheel#*-}"

@@ -206,6 +206,26 @@ def test_the_installer_wants_room_before_it_begins(wheelhouse):
     refused(install(wheelhouse), wheelhouse, "nothing was installed")
 
 
+def test_every_wheel_that_was_tested_is_of_a_pinned_version():
+    """And the other way about, for what the coordinator needs."""
+    pins = {}
+    for line in (PACKAGING / "constraints.txt").read_text().splitlines():
+        name, sign, version = line.partition("==")
+        if sign:
+            pins[re.sub(r"[-_.]+", "_", name).lower()] = version
+    tested = {}
+    for line in (PACKAGING / "wheels.sha256").read_text().splitlines():
+        if not line.startswith("#"):
+            digest, file = line.split()
+            assert re.fullmatch("[0-9a-f]{64}", digest)
+            name, version, *_ = file.split("-")
+            tested[re.sub(r"[-_.]+", "_", name).lower()] = version
+    assert {name: pins.get(name) for name in tested} == tested
+    base = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    needed = {re.sub(r"[-_.]+", "_", re.split(r"[^\w.-]", need)[0]).lower() for need in base}
+    assert needed <= set(tested)
+
+
 # Container files and manifests
 
 
