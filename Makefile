@@ -1,13 +1,12 @@
-# make install | demo | test | lint | fuzz | proto | bench | wheelhouse | package | package-test | clean
+# make install | demo | test | lint | fuzz | proto | bench | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo-output
 SECONDS ?= 60
-ROLE ?= coordinator
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint fuzz proto bench wheelhouse package package-test clean
+.PHONY: install demo test lint fuzz proto bench clean
 
 install: $(STAMP)
 
@@ -36,18 +35,22 @@ fuzz: install
 proto: install
 	PYTHON=$(CURDIR)/$(BIN)/python proto/generate.sh
 
-bench: install
-	$(BIN)/python -m benchmarks
+# ROLE=coordinator, agent or gpu; PYTHON of the system, as machines have it that install the package
+ROLE ?= coordinator
+.PHONY: wheelhouse package package-test
 
-wheelhouse: install
-	PYTHON=$(CURDIR)/$(BIN)/python packaging/wheelhouse.sh $(ROLE) build/$(ROLE)-wheels
+wheelhouse:
+	test -e build/$(ROLE)-wheels/SHA256SUMS || \
+	    PYTHON=$(PYTHON) packaging/wheelhouse.sh $(ROLE) build/$(ROLE)-wheels
 
-package:
-	test -e build/$(ROLE)-wheels/SHA256SUMS || $(MAKE) wheelhouse
+package: wheelhouse
 	packaging/debian/build.sh build/$(ROLE)-wheels dist
 
 package-test: install
 	PYTHON=$(CURDIR)/$(BIN)/python WORK=build/package-test packaging/test.sh
+
+bench: install
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) demo-output benchmark-output build dist .pytest_cache .mypy_cache .ruff_cache

@@ -6,6 +6,7 @@ one reproducibility class every digest must be equal. Across classes that cannot
 what differs is named, and outputs are compared to a stated tolerance instead.
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,6 @@ from client_agent.registry.statements import published_modules
 from client_agent.site import Site, open_site
 from client_agent.steps.fit import build_classifier
 from client_agent.steps.reproducibility import differences, fit_reproducibility
-from client_agent.temporary import temporary_folder
 from ff_protocol import canonical, dsse
 from ff_protocol.clock import utc_now
 from ff_protocol.files import read_bounded, write_atomically
@@ -229,8 +229,8 @@ def _rebuild(site: Site, after: Rebuilt, progress: Progress) -> FitRecord:
             "the certificate was made under another federation spec than the one here",
             hint="verify it where that spec is in force",
         )
-    with temporary_folder() as folder:
-        clean = Home(folder)
+    with tempfile.TemporaryDirectory(prefix="ff-verify-") as folder:
+        clean = Home(Path(folder))
         for source, target in (
             (site.home.site_file, clean.site_file),
             (site.home.root_certificate, clean.root_certificate),
