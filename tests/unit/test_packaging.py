@@ -4,27 +4,19 @@ Each of the programs asked here (shellcheck, systemd-analyze, unshare) may be mi
 is skipped, and says so.
 """
 
-import errno
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
-import tempfile
 import tomllib
 from pathlib import Path
 
 import click
 import pytest
-import yaml
 
 from client_agent.cli import main as agent
-from client_agent.console import Console, execute
-from client_agent.errors import ResourceError
-from client_agent.temporary import temporary_folder
 from coordinator.cli import main as coordinator
-from ff_protocol.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "packaging"
@@ -226,7 +218,7 @@ def test_every_wheel_that_was_tested_is_of_a_pinned_version():
     assert needed <= set(tested)
 
 
-# Container files and manifests
+# Container files
 
 
 @pytest.mark.parametrize("path", CONTAINERS, ids=lambda path: path.name)
@@ -245,120 +237,6 @@ def test_container_files_end_without_tools_and_without_root(path):
     assert re.findall(r"^COPY (.*)$", final, flags=re.MULTILINE) == ["--from=build /tree /"]
 
 
-def manifests():
-    found = []
-    for path in sorted((PACKAGING / "kubernetes").glob("*.yaml")):
-        found += [item for item in yaml.safe_load_all(path.read_text()) if item]
-    return found
-
-
-def pods():
-    for item in manifests():
-        if item["kind"] == "Deployment":
-            yield item["metadata"]["name"], item["spec"]["template"]
-        elif item["kind"] == "CronJob":
-            yield item["metadata"]["name"], item["spec"]["jobTemplate"]["spec"]["template"]
-
-
-def one(kind):
-    (found,) = [item for item in manifests() if item["kind"] == kind]
-    return found
-
-
-@pytest.mark.parametrize(("name", "pod"), list(pods()))
-def test_pods_have_no_right_that_they_do_not_need(name, pod):
-    spec = pod["spec"]
-    assert spec["automountServiceAccountToken"] is False
-    assert spec["securityContext"]["runAsNonRoot"] is True
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert (
-        str(spec["securityContext"]["runAsUser"])
-        in (PACKAGING / "container" / "Containerfile.coordinator").read_text()
-    )
-    for container in (*spec.get("initContainers", ()), *spec["containers"]):
-        context = container["securityContext"]
-        assert context["readOnlyRootFilesystem"] is True
-        assert context["allowPrivilegeEscalation"] is False
-        assert context["capabilities"] == {"drop": ["ALL"]}
-        assert {"requests", "limits"} <= set(container["resources"])
-        for entry in container.get("env", ()):  # secrets by reference
-            assert not re.search("KEY|SECRET|PASS", entry["name"]) or "valueFrom" in entry
-
-
-def test_what_the_pods_run_exists():
-    for _, pod in pods():
-        for container in pod["spec"]["containers"]:
-            command = coordinator.get_command(click.Context(coordinator), container["args"][0])
-            known = {option for parameter in command.params for option in parameter.opts}
-            given = {word.partition("=")[0] for word in container["args"][1:]}
-            assert given <= known
-
-
-def test_replicas_drain_before_they_are_killed():
-    spec = one("Deployment")["spec"]
-    pod = spec["template"]["spec"]
-    (container,) = pod["containers"]
-    (grace,) = [word for word in container["args"] if word.startswith("--grace=")]
-    wait = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    needed = wait + int(grace.partition("=")[2]) + 2  # and what the server flushes
-    assert pod["terminationGracePeriodSeconds"] > needed
-    assert spec["replicas"] > 1
-    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-
-
-def test_every_selector_finds_its_pods_and_every_port_is_one_of_theirs():
-    labels = one("Deployment")["spec"]["template"]["metadata"]["labels"].items()
-    (container,) = one("Deployment")["spec"]["template"]["spec"]["containers"]
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    service, budget = one("Service")["spec"], one("PodDisruptionBudget")["spec"]
-    assert service["selector"].items() <= labels
-    assert budget["selector"]["matchLabels"].items() <= labels
-    assert [port["targetPort"] for port in service["ports"]] == ["sites"], "and nothing else"
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["grpc"]["port"] == ports["health"]
-    listed = {word.partition("=")[0]: word.rpartition(":")[2] for word in container["args"]}
-    assert (listed["--listen"], listed["--health"], listed["--metrics"]) == tuple(
-        str(ports[name]) for name in ("sites", "health", "metrics")
-    )
-    policies = [item["spec"] for item in manifests() if item["kind"] == "NetworkPolicy"]
-    chosen = [policy["podSelector"]["matchLabels"] for policy in policies]
-    for _, pod in pods():
-        assert any(labels.items() <= pod["metadata"]["labels"].items() for labels in chosen)
-    assert all(policy["policyTypes"] == ["Ingress", "Egress"] for policy in policies)
-
-
-def test_the_home_comes_out_of_the_secret_as_it_went_in(tmp_path):
-    """By the commands themselves: those of docs/installation.md, and the pod's."""
-    home, secret, copy = (tmp_path / name for name in ("home", "secret", "copy"))
-    files = {"coordinator.yaml": "a", "server/tls.key": "b", "authority/signing.pem": "c"}
-    for name, text in {**files, "store/chunks/x": "not this"}.items():
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).write_text(text)
-    page = (ROOT / "docs" / "installation.md").read_text()
-    naming = re.search(r"find \. -type f.*?(?=\)\n)", page, flags=re.DOTALL)
-    done = subprocess.run(
-        ["sh", "-c", naming[0]], cwd=home, capture_output=True, text=True, check=True
-    )
-    secret.mkdir()
-    for word in done.stdout.split():
-        key, _, source = word.removeprefix("--from-file=").partition("=")
-        assert re.fullmatch(r"[-._a-zA-Z0-9]+", key), "what a Secret's keys may be"
-        shutil.copy(home / source, secret / key)
-    (begin,) = one("Deployment")["spec"]["template"]["spec"]["initContainers"]
-    script = begin["command"][2].replace("/secret", str(secret))
-    copy.mkdir()
-    subprocess.run(["sh", "-euc", script.replace("/home-of-coordinator", str(copy))], check=True)
-    found = {str(path.relative_to(copy)): path for path in copy.rglob("*") if path.is_file()}
-    assert {name: path.read_text() for name, path in found.items()} == files
-    assert {stat.S_IMODE(path.stat().st_mode) for path in found.values()} == {0o600}
-
-
-def test_every_manifest_is_in_the_kustomization():
-    listed = one("Kustomization")["resources"]
-    there = {path.name for path in (PACKAGING / "kubernetes").glob("*.yaml")}
-    assert set(listed) == there - {"kustomization.yaml"}
-
-
 def test_the_extra_for_gpus_does_not_bring_two_onnxruntimes():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
@@ -366,83 +244,3 @@ def test_the_extra_for_gpus_does_not_bring_two_onnxruntimes():
     assert extras["gpu"] == ["federated-factory[agent]"]
     for extra in extras.values():
         assert not [need for need in extra if need.startswith("onnxruntime-gpu")]
-
-
-# A temporary folder without room
-
-
-def test_a_command_without_a_temporary_folder_says_so_in_one_line(monkeypatch, capsys, tmp_path):
-    """The real search of `tempfile`, among folders that cannot be written."""
-    full = tmp_path / "full"  # a file is as little a folder as a full one
-    full.touch()
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(full)])
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    console = Console(as_json=False, quiet=False)
-    assert execute(lambda: tempfile.gettempdir() and None, console) == ExitCode.RESOURCES
-    error = capsys.readouterr().err
-    assert f"no temporary folder can be written: '{full}'" in error
-    assert "TMPDIR" in error
-    with pytest.raises(ResourceError, match="no temporary folder"), temporary_folder():
-        pass
-
-
-def test_a_file_that_is_missing_is_not_taken_for_a_missing_temporary_folder():
-    def work():
-        Path("/nowhere/at/all").read_bytes()
-
-    with pytest.raises(FileNotFoundError):
-        execute(work, Console(as_json=False, quiet=True))
-
-
-FILL = """
-set -e
-for folder in /tmp /var/tmp; do
-    mount --rbind $folder $folder
-    mount -o remount,bind,ro $folder
-done
-mount -t tmpfs -o size=64k none "$1"
-cat /dev/zero >"$1/filler" 2>/dev/null || true
-truncate --size=-$ROOM "$1/filler"
-cd "$1"
-export TMPDIR="$1"
-exec "$2" -c "$3"
-"""
-DECODE = """
-import sys
-sys.path[0:0] = PATH
-from client_agent.console import Console, execute
-def work():
-    from client_agent.preparation.decoding import _with_gdcm
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.encaps import encapsulate
-    image = Dataset()
-    image.file_meta = FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.51"
-    image.PhotometricInterpretation = "MONOCHROME2"
-    image.Rows = image.Columns = 512
-    image.SamplesPerPixel, image.BitsAllocated, image.BitsStored = 1, 16, 12
-    image.PixelRepresentation, image.PixelData = 0, encapsulate([bytes(200_000)])
-    _with_gdcm(image, 0)
-sys.exit(execute(work, Console(as_json=False, quiet=False)))
-"""
-
-
-@pytest.mark.parametrize(("room", "said"), [(0, "no temporary folder"), (8192, "no room for")])
-def test_an_image_is_not_called_damaged_because_the_temporary_folder_is_full(tmp_path, room, said):
-    """Full from the start, or with room for what `tempfile` tries and for no image."""
-    arrange = [program("unshare"), "--map-root-user", "--mount", "sh", "-c"]
-    if subprocess.run(
-        [*arrange, "mount -t tmpfs none /mnt"], capture_output=True, check=False
-    ).returncode:
-        pytest.skip("mount namespaces are not permitted")
-    fill = FILL.replace("$ROOM", str(room))
-    code = DECODE.replace("PATH", repr([str(ROOT), str(ROOT / "proto")]))
-    done = subprocess.run(
-        [*arrange, fill, "sh", str(tmp_path), sys.executable, code],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == ExitCode.RESOURCES, done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert os.strerror(errno.ENOSPC) in done.stderr or room == 0
-    assert "TMPDIR" in done.stderr
