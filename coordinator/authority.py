@@ -175,8 +175,9 @@ def _may_become_a_home(folder: Path) -> bool:
     """
     if not folder.is_dir():
         return False
-    if (folder / _UNFINISHED).is_dir():
-        made = CoordinatorHome(folder)
+    made = CoordinatorHome(folder)
+    in_use = made.store_folder.is_dir() and any(made.store_folder.iterdir())
+    if (folder / _UNFINISHED).is_dir() and not in_use:
         for name in ("authority", "issuing", "server", "store", _UNFINISHED):
             shutil.rmtree(folder / name, ignore_errors=True)
         made.root_certificate.unlink(missing_ok=True)
@@ -186,8 +187,11 @@ def _may_become_a_home(folder: Path) -> bool:
 def _move_up(building: CoordinatorHome, home: CoordinatorHome) -> None:
     """Move a finished home into the folder around it, what says that it is complete last."""
     home.root.chmod(0o700)
-    for path in sorted(building.root.iterdir(), key=lambda path: path == building.settings_file):
-        path.rename(home.root / path.name)
+    for path in building.root.iterdir():
+        if path != building.settings_file:
+            path.rename(home.root / path.name)
+    sync_folder(home.root)
+    building.settings_file.rename(home.settings_file)
     sync_folder(home.root)
 
 

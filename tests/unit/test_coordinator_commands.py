@@ -98,6 +98,10 @@ def test_init_begins_anew_where_one_was_cut_off(tmp_path, monkeypatch):
         assert init_is_cut_off(tmp_path)
     assert (folder / "issuing").exists()
     assert not (folder / "coordinator.yaml").exists()
+    (folder / "store" / "something").touch()
+    assert init(tmp_path)[0] == 2, "what was served is never taken for a beginning"
+    assert (folder / "issuing").exists()
+    (folder / "store" / "something").unlink()
     assert init(tmp_path)[0] == 0
 
 
