@@ -51,8 +51,8 @@ done
 mkdir -p "$stage/usr/share/lintian/overrides"
 sed "s/@PACKAGE@/$package/" "$root/packaging/debian/lintian-overrides.in" \
     >"$stage/usr/share/lintian/overrides/$package"
-# Wheels mark sources and texts as programs.
-find "$stage/usr/lib" -type f -perm /111 ! -path '*/bin/*' ! -name '*.so*' -exec chmod a-x {} +
+# Wheels mark sources, texts and libraries as programs.
+find "$stage/usr/lib" -type f -perm /111 ! -path '*/bin/*' -exec chmod a-x {} +
 sed -e "s/@PACKAGE@/$package/" -e "s/@VERSION@/$version/" \
     -e "s/@DATE@/$(LC_ALL=C date -u -R -d "@$epoch")/" "$root/packaging/debian/changelog.in" |
     gzip -9n >"$stage/$documents/changelog.gz"
