@@ -39,6 +39,20 @@ fuzz: install
 proto: install
 	PYTHON=$(CURDIR)/$(BIN)/python proto/generate.sh
 
+# ROLE=coordinator, agent or gpu; PYTHON of the system, as machines have it that install the package
+ROLE ?= coordinator
+.PHONY: wheelhouse package package-test
+
+wheelhouse:
+	test -e build/$(ROLE)-wheels/SHA256SUMS || \
+	    PYTHON=$(PYTHON) packaging/wheelhouse.sh $(ROLE) build/$(ROLE)-wheels
+
+package: wheelhouse
+	packaging/debian/build.sh build/$(ROLE)-wheels dist
+
+package-test: install
+	PYTHON=$(CURDIR)/$(BIN)/python WORK=build/package-test packaging/test.sh
+
 bench: install
 	$(BIN)/python -m benchmarks
 

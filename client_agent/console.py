@@ -82,7 +82,12 @@ def execute(work: Callable[[], int | None], console: Console) -> int:
         if _stop_requested:
             return _stopped(console)
         if error.errno not in _DISK_ERRORS:
-            raise
+            from client_agent.temporary import is_missing, unusable
+
+            if not is_missing(error):
+                raise
+            console.failure(unusable(error))
+            return ExitCode.RESOURCES
         from ff_protocol.files import StorageError
 
         console.failure(

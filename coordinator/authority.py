@@ -81,7 +81,7 @@ def found(
     hosts = tuple(dict.fromkeys((*hosts, *LOCAL_HOSTS, socket.gethostname())))
     if home.settings_file.exists():
         return _already(home, name, spec, endpoint, store, now)
-    if home.root.exists() and (not home.root.is_dir() or any(home.root.iterdir())):
+    if home.root.exists() and not _may_become_a_home(home.root):
         raise UsageError(f"{home.root} is not empty", hint="name a new folder with --home")
     root = make_root(name, now)
     federation_id = f"{slug(name)}-{root_fingerprint(root.leaf)[:12]}"
@@ -145,18 +145,54 @@ def _build(
     keep_root: bool,
 ) -> None:
     destination = home.root.absolute()
-    temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(6)}.part")
+    # A folder that is there stays: it may be a mount point, or in a folder that is not ours.
+    there = destination.exists()
+    sibling = destination.with_name(f".{destination.name}.{secrets.token_hex(6)}.part")
+    temporary = destination / _UNFINISHED if there else sibling
     try:
         building = CoordinatorHome(temporary, home.passphrase)
         building.make_folders()
         _fill(building, root, settings, spec, now, keep_root=keep_root)
         try:
-            temporary.rename(destination)
-            sync_folder(destination.parent)
+            if there:
+                _move_up(building, home)
+            else:
+                temporary.rename(destination)
+                sync_folder(destination.parent)
         except OSError as error:
             raise storage_error(error, destination) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+_UNFINISHED = ".init.part"
+
+
+def _may_become_a_home(folder: Path) -> bool:
+    """True if a folder is empty, or becomes so without what an `init` left that was cut off.
+
+    Nothing is lost by that: no object has been signed for anyone before `init` ends.
+    """
+    if not folder.is_dir():
+        return False
+    made = CoordinatorHome(folder)
+    in_use = made.store_folder.is_dir() and any(made.store_folder.iterdir())
+    if (folder / _UNFINISHED).is_dir() and not in_use:
+        for name in ("authority", "issuing", "server", "store", _UNFINISHED):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        made.root_certificate.unlink(missing_ok=True)
+    return not any(folder.iterdir())
+
+
+def _move_up(building: CoordinatorHome, home: CoordinatorHome) -> None:
+    """Move a finished home into the folder around it, what says that it is complete last."""
+    home.root.chmod(0o700)
+    for path in building.root.iterdir():
+        if path != building.settings_file:
+            path.rename(home.root / path.name)
+    sync_folder(home.root)
+    building.settings_file.rename(home.settings_file)
+    sync_folder(home.root)
 
 
 def _fill(

@@ -104,7 +104,23 @@ class Server:
         reflection.enable_server_reflection(
             (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
-        self.endpoint = self._bind(listen)
+        self._probes: grpc.Server | None = None
+        self.endpoint = _bind(listen, "--listen", self._add_port)
+
+    def serve_health(self, listen: str) -> str:
+        """Answer gRPC health at `HOST:PORT`, and nothing else, without TLS; return the address.
+
+        For probes that have no certificate of the federation (Kubernetes).
+
+        Raises:
+            UsageError: not an address.
+            ListenError: it is taken or not ours.
+        """
+        self._probes = grpc.server(ThreadPoolExecutor(2, thread_name_prefix="probe"))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probes)
+        at = _bind(listen, "--health", self._probes.add_insecure_port)
+        self._probes.start()
+        return at
 
     def serve(self, started: Callable[[str], None], grace: float = GRACE_SECONDS) -> None:
         """Serve until SIGTERM or SIGINT, then drain. SIGHUP reloads the certificate.
@@ -151,6 +167,8 @@ class Server:
         # A call has ended for us before its last bytes have left; and lasting calls remain.
         self._server.stop(min(grace, FLUSH_SECONDS)).wait()
         self._calls.close()
+        if self._probes is not None:
+            self._probes.stop(None)
         return finished
 
     def reload(self) -> None:
@@ -192,16 +210,22 @@ class Server:
         for service in ("", *SERVICES):
             self._health.set(service, status)
 
-    def _bind(self, listen: str) -> str:
-        host, _ = split_endpoint(listen)
-        try:
-            port = self._server.add_secure_port(listen, self._certificate.credentials())
-        except RuntimeError as error:
-            raise ListenError(
-                f"cannot listen on {listen}: the address is in use, not ours, or not permitted",
-                hint="choose another with --listen HOST:PORT (port 0 takes a free one)",
-            ) from error
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    def _add_port(self, listen: str) -> int:
+        port: int = self._server.add_secure_port(listen, self._certificate.credentials())
+        return port
+
+
+def _bind(listen: str, option: str, add_port: Callable[[str], int]) -> str:
+    """Bind with `add_port`; return the address, with the port that was taken."""
+    host, _ = split_endpoint(listen)
+    try:
+        port = add_port(listen)
+    except RuntimeError as error:
+        raise ListenError(
+            f"cannot listen on {listen}: the address is in use, not ours, or not permitted",
+            hint=f"choose another with {option} HOST:PORT (port 0 takes a free one)",
+        ) from error
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _next_signal(signals: "queue.SimpleQueue[int]") -> int | None:

@@ -5,6 +5,7 @@ to GDCM's file reader.
 """
 
 import contextlib
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ def decode_frame(dataset: Any, frame: int, photometric: str) -> tuple[np.ndarray
 
     Raises:
         DataError: too large, a syntax without a decoder, or damaged.
+        ResourceError: there is no room in the temporary folder (12-bit JPEG Extended).
     """
     samples = int(dataset.get("SamplesPerPixel", 1))
     if int(dataset.Rows) * int(dataset.Columns) * samples > MAX_PIXELS:
@@ -57,14 +59,16 @@ def decode_frame(dataset: Any, frame: int, photometric: str) -> tuple[np.ndarray
 
 def _with_gdcm(dataset: Any, frame: int) -> np.ndarray:
     """Decode a grey frame with GDCM's image reader, from a clean copy that holds only pixels."""
-    import tempfile
-    from pathlib import Path
-
     import gdcm  # type: ignore[import-untyped]
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.dcm"
-        _pixels_only(dataset).save_as(path)
+    from client_agent.temporary import temporary_folder
+
+    with temporary_folder() as folder:
+        path = folder / "image.dcm"
+        # pydicom hides which error the disk gave.
+        copy = io.BytesIO()
+        _pixels_only(dataset).save_as(copy)
+        path.write_bytes(copy.getvalue())
         reader = gdcm.ImageReader()
         reader.SetFileName(str(path))
         with _quiet_standard_error():

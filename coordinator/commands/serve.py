@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     help="Answer Prometheus there, without TLS or password: 127.0.0.1:9443 [default: off].",
 )
 @click.option(
+    "--health",
+    metavar="HOST:PORT",
+    help="Answer gRPC health there, without TLS, for probes: 127.0.0.1:8443 [default: off].",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(min=0),
     default=30.0,
@@ -80,6 +85,7 @@ def command(
     listen: str,
     log_format: Literal["plain", "json"],
     metrics: str | None,
+    health: str | None,
     grace: float,
     stall: float,
     site_calls: int,
@@ -110,6 +116,7 @@ def command(
     limits = Limits(site_calls=site_calls, stall_seconds=stall, quotas=quotas)
     server = Server(home, listen, limits=limits)
     metrics_at = server.metrics.serve(metrics) if metrics else None
+    health_at = server.serve_health(health) if health else None
 
     def started(endpoint: str) -> None:
         if log_format == "json":
@@ -117,7 +124,8 @@ def command(
         else:
             console.note(f"listening on {endpoint}")
         if console.as_json:
-            at = {"metrics": metrics_at} if metrics_at else {}
+            more = {"metrics": metrics_at, "health": health_at}
+            at = {name: address for name, address in more.items() if address}
             console.result({"listening": endpoint, **at}, ())
 
     server.serve(started, grace)

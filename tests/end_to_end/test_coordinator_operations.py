@@ -202,6 +202,27 @@ def test_a_taken_metrics_port_is_said_clearly(federation):
         server.metrics.serve(f"127.0.0.1:{taken.getsockname()[1]}")
 
 
+def test_probes_without_a_certificate_learn_the_health_and_nothing_else(federation):
+    request = health_pb2.HealthCheckRequest()
+    with in_process(federation) as server:
+        with grpc.insecure_channel(server.serve_health("127.0.0.1:0")) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            assert health.Check(request, timeout=10).status == SERVING
+            with pytest.raises(grpc.RpcError) as refused:
+                relay_pb2_grpc.RelayStub(channel).GetFederation(NOTHING, timeout=10)
+            assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+            watched = health.Watch(request, timeout=10)
+            assert next(watched).status == SERVING
+            server.stop(0)
+            assert next(watched).status == NOT_SERVING
+        with (
+            socket.create_server(("127.0.0.1", 0)) as taken,
+            pytest.raises(ListenError) as unusable,
+        ):
+            server.serve_health(f"127.0.0.1:{taken.getsockname()[1]}")
+        assert "--health" in unusable.value.hint
+
+
 # Stopping
 
 

@@ -67,6 +67,49 @@ def test_init_again_is_a_no_op_only_for_the_same_federation(home, tmp_path):
     assert init(tmp_path)[0] == 2
 
 
+def test_init_fills_an_empty_folder_that_it_cannot_replace(tmp_path):
+    """A package's state directory, or a volume's mount point."""
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    before = folder.stat().st_ino
+    assert init(tmp_path)[0] == 0
+    assert folder.stat().st_ino == before
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
+    assert init(tmp_path)[1]["already"]
+
+
+def test_init_begins_anew_where_one_was_cut_off(tmp_path, monkeypatch):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("coordinator.authority.sync_folder", lambda folder: None)
+        patch.setattr("coordinator.authority.shutil.rmtree", lambda *_, **__: None)  # no clean-up
+        rename = type(folder).rename
+
+        def cut_off(path, target):
+            if path.name == "coordinator.yaml":
+                raise KeyboardInterrupt
+            return rename(path, target)
+
+        patch.setattr(type(folder), "rename", cut_off)
+        assert init_is_cut_off(tmp_path)
+    assert (folder / "issuing").exists()
+    assert not (folder / "coordinator.yaml").exists()
+    (folder / "store" / "something").touch()
+    assert init(tmp_path)[0] == 2, "what was served is never taken for a beginning"
+    assert (folder / "issuing").exists()
+    (folder / "store" / "something").unlink()
+    assert init(tmp_path)[0] == 0
+
+
+def init_is_cut_off(folder):
+    arguments = ("--home", folder / "home", "--federation", "x", "--spec", folder / "spec.yaml")
+    return CliRunner().invoke(main, ["init", *map(str, arguments)]).exit_code != 0
+
+
 def test_init_leaves_a_folder_with_other_things_alone(tmp_path):
     (tmp_path / "spec.yaml").write_text(SPEC)
     (tmp_path / "home").mkdir()
