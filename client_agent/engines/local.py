@@ -15,6 +15,7 @@ from client_agent.engines.engine import Ended, Job, Watcher, Yielded
 from client_agent.engines.helper import Helper
 from client_agent.engines.messages import LAST, Died, Message
 from client_agent.engines.placement import Slot
+from client_agent.engines.work import sweep
 from ff_protocol.errors import FederatedFactoryError
 
 _LOOK_SECONDS = 0.2
@@ -142,6 +143,7 @@ class _Processes:
         """See `dispatch.Crew`."""
         while self._helpers:
             self._helpers.popitem()[1].end()
+        sweep()
 
 
 def environment(slot: Slot) -> dict[str, str]:

@@ -20,6 +20,7 @@ from client_agent.engines.dispatch import dispatch
 from client_agent.engines.engine import Ended, Job, Watcher, Yielded
 from client_agent.engines.helper import Helper
 from client_agent.engines.messages import Message
+from client_agent.engines.work import sweep
 from client_agent.errors import NetworkError, UsageError
 from ff_protocol.errors import FederatedFactoryError
 
@@ -183,6 +184,7 @@ class _Cluster:
         """See `dispatch.Crew`."""
         self._helper.send("end")
         self._helper.end(patience=_END_SECONDS)
+        sweep()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 

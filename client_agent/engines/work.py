@@ -115,17 +115,23 @@ class _Channel:
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Make a private folder; first remove those of workers that were killed."""
+    sweep()
     base = Path(tempfile.gettempdir())
     if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM:
         base = _MEMORY
-    for left in base.glob(f"{_PREFIX}*"):
-        owner = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not _lives(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(
         prefix=f"{_PREFIX}{os.getpid()}-", dir=base, ignore_cleanup_errors=True
     ) as folder:
         yield Path(folder)
+
+
+def sweep() -> None:
+    """Remove the folders of workers that are no more; they could not do so themselves."""
+    for base in {_MEMORY, Path(tempfile.gettempdir())}:
+        for left in base.glob(f"{_PREFIX}*"):
+            owner = left.name.removeprefix(_PREFIX).partition("-")[0]
+            if owner.isdecimal() and not _lives(int(owner)):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _lives(process: int) -> bool:
