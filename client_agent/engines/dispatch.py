@@ -8,7 +8,7 @@ import pickle
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -69,7 +69,9 @@ class WorkerBugError(RuntimeError):
     """A bug showed in a worker; the message is its traceback."""
 
 
-def dispatch(jobs: Sequence[Job], crew: Crew, watcher: Watcher) -> Iterator[Yielded | Ended]:
+def dispatch(
+    jobs: Sequence[Job], crew: Crew, watcher: Watcher
+) -> Generator[Yielded | Ended, None, None]:
     """Carry out jobs with a crew; as `Engine.run`."""
     runner = _Dispatch(jobs, crew, watcher)
     runner.thread.start()
@@ -125,7 +127,9 @@ class _Dispatch:
             self.events.put(Ended(job, error))
             return
         kept = work.kept.read_bytes() if work.kept is not None and work.kept.is_file() else None
-        order = Order(job.function, work.description, work.kept and work.kept.name, kept)
+        order = Order(
+            job.function, work.description, None if work.kept is None else work.kept.name, kept
+        )
         slot = self._free.popleft()
         self._running[slot] = job, Work(None, work.kept)
         self._watcher.started(job)

@@ -5,7 +5,7 @@ process that owns the home describes the work and puts the results into their pl
 makes no difference to a byte where, beside what, or in which order jobs were carried out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -124,7 +124,7 @@ class Engine(Protocol):
     def shares_disk(self) -> bool:
         """See above."""
 
-    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Yielded | Ended]:
+    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Generator[Yielded | Ended, None, None]:
         """Carry out jobs; yield as they go. Closing the iterator stops what is at work.
 
         A job whose process dies is carried out once more, from what it had kept.

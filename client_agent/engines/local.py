@@ -5,7 +5,7 @@ of one process starve another's.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import cached_property
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -43,7 +43,7 @@ class LocalEngine:
         """See `engine.Engine`."""
         return len(self._slots) == 1
 
-    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Yielded | Ended]:
+    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Generator[Yielded | Ended, None, None]:
         """See `engine.Engine`."""
         slots = self._slots[: len(jobs)]
         if len(slots) <= 1:
@@ -52,7 +52,7 @@ class LocalEngine:
             yield from dispatch(jobs, _Processes(slots), watcher)
 
 
-def _here(jobs: Sequence[Job], watcher: Watcher) -> Iterator[Yielded | Ended]:
+def _here(jobs: Sequence[Job], watcher: Watcher) -> Generator[Yielded | Ended, None, None]:
     """Carry out jobs in this process; what a job keeps is kept in the home itself."""
     for job in jobs:
         error, done = None, False

@@ -11,8 +11,8 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class RayEngine:
         self.threads = threads
         self._order = RayOrder(address, None, threads, device, workers, local_slots, local_gpus)
 
-    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Yielded | Ended]:
+    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Generator[Yielded | Ended, None, None]:
         """See `engine.Engine`."""
         yield from dispatch(jobs, _Cluster(self._order), watcher)
 
@@ -136,7 +136,8 @@ class _Cluster:
         environment = {}
         if order.address is None:
             self._folder = _short_folder()
-            order = RayOrder(**{**order.__dict__, "folder": str(self._folder)})
+            # Ray opens its folder to all, so it gets one inside.
+            order = replace(order, folder=str(self._folder / "ray"))
             environment = local_environment()
         self._helper = Helper("client_agent.engines.ray_driver", environment)
         try:
