@@ -8,11 +8,11 @@ import pickle
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Protocol
 
-from client_agent.engines.engine import Ended, Job, Watcher, Work, Yielded
+from client_agent.engines.engine import Ended, Events, Job, Watcher, Work, Yielded
 from client_agent.engines.messages import (
     LAST,
     Broken,
@@ -71,7 +71,7 @@ class WorkerBugError(RuntimeError):
 
 def dispatch(
     jobs: Sequence[Job], crew: Crew, watcher: Watcher
-) -> Generator[Yielded | Ended, None, None]:
+) -> Events:
     """Carry out jobs with a crew; as `Engine.run`."""
     runner = _Dispatch(jobs, crew, watcher)
     runner.thread.start()
@@ -126,10 +126,11 @@ class _Dispatch:
         except FederatedFactoryError as error:
             self.events.put(Ended(job, error))
             return
-        kept = work.kept.read_bytes() if work.kept is not None and work.kept.is_file() else None
-        order = Order(
-            job.function, work.description, None if work.kept is None else work.kept.name, kept
-        )
+        name, kept = None, None
+        if work.kept is not None:
+            name = work.kept.name
+            kept = work.kept.read_bytes() if work.kept.is_file() else None
+        order = Order(job.function, work.description, name, kept)
         slot = self._free.popleft()
         self._running[slot] = job, Work(None, work.kept)
         self._watcher.started(job)

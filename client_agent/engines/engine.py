@@ -103,6 +103,10 @@ class Watcher(Protocol):
         """A job is at work no more."""
 
 
+Events = Generator[Yielded | Ended, None, None]
+"""What an engine yields."""
+
+
 class Engine(Protocol):
     """Something that carries out jobs.
 
@@ -124,7 +128,7 @@ class Engine(Protocol):
     def shares_disk(self) -> bool:
         """See above."""
 
-    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Generator[Yielded | Ended, None, None]:
+    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Events:
         """Carry out jobs; yield as they go. Closing the iterator stops what is at work.
 
         A job whose process dies is carried out once more, from what it had kept.

@@ -5,13 +5,13 @@ of one process starve another's.
 """
 
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from client_agent.engines.dispatch import dispatch
-from client_agent.engines.engine import Ended, Job, Watcher, Yielded
+from client_agent.engines.engine import Ended, Events, Job, Watcher, Yielded
 from client_agent.engines.helper import Helper
 from client_agent.engines.messages import LAST, Died, Message
 from client_agent.engines.placement import Slot
@@ -43,7 +43,7 @@ class LocalEngine:
         """See `engine.Engine`."""
         return len(self._slots) == 1
 
-    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Generator[Yielded | Ended, None, None]:
+    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Events:
         """See `engine.Engine`."""
         slots = self._slots[: len(jobs)]
         if len(slots) <= 1:
@@ -52,7 +52,7 @@ class LocalEngine:
             yield from dispatch(jobs, _Processes(slots), watcher)
 
 
-def _here(jobs: Sequence[Job], watcher: Watcher) -> Generator[Yielded | Ended, None, None]:
+def _here(jobs: Sequence[Job], watcher: Watcher) -> Events:
     """Carry out jobs in this process; what a job keeps is kept in the home itself."""
     for job in jobs:
         error, done = None, False

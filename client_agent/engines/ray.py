@@ -11,13 +11,13 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from client_agent.engines.dispatch import dispatch
-from client_agent.engines.engine import Ended, Job, Watcher, Yielded
+from client_agent.engines.engine import Events, Job, Watcher
 from client_agent.engines.helper import Helper
 from client_agent.engines.messages import Message
 from client_agent.engines.work import sweep
@@ -98,7 +98,7 @@ class RayEngine:
         self.threads = threads
         self._order = RayOrder(address, None, threads, device, workers, local_slots, local_gpus)
 
-    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Generator[Yielded | Ended, None, None]:
+    def run(self, jobs: Sequence[Job], watcher: Watcher) -> Events:
         """See `engine.Engine`."""
         yield from dispatch(jobs, _Cluster(self._order), watcher)
 
