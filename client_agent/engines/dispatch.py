@@ -69,9 +69,7 @@ class WorkerBugError(RuntimeError):
     """A bug showed in a worker; the message is its traceback."""
 
 
-def dispatch(
-    jobs: Sequence[Job], crew: Crew, watcher: Watcher
-) -> Events:
+def dispatch(jobs: Sequence[Job], crew: Crew, watcher: Watcher) -> Events:
     """Carry out jobs with a crew; as `Engine.run`."""
     runner = _Dispatch(jobs, crew, watcher)
     runner.thread.start()

@@ -133,6 +133,7 @@ class _Cluster:
     def __init__(self, order: RayOrder) -> None:
         self._where = order.address or "this machine"
         self._folder: Path | None = None
+        self.size = 0
         environment = {}
         if order.address is None:
             self._folder = _short_folder()
@@ -184,7 +185,8 @@ class _Cluster:
     def close(self) -> None:
         """See `dispatch.Crew`."""
         self._helper.send("end")
-        self._helper.end(patience=_END_SECONDS)
+        # What is starting or joining has nothing to put away.
+        self._helper.end(patience=_END_SECONDS if self.size else 0.0)
         sweep()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -175,17 +175,24 @@ class _Driver:
 
 
 def _watch_head(address: str | None, send: Callable[[Any], None]) -> None:
+    import psutil  # where it is not installed, the one that ray brings with it
     import ray
 
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     misses = 0
+    # Agents of a Ray that has lost its head wait a minute for it before they end.
+    started: set[psutil.Process] = set()
     while misses < _MISSES:
+        started |= set(psutil.Process().children(recursive=True))
         time.sleep(_WATCH_SECONDS)
         try:
             socket.create_connection((host.strip("[]"), int(port)), _WATCH_SECONDS).close()
             misses = 0
         except OSError:
             misses += 1
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     where = address or "on this machine"
     send(
         NetworkError(
