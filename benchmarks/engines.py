@@ -70,7 +70,7 @@ def measure(*, quick: bool) -> list[Row]:
     """Let the engines take turns."""
     chosen = one_class_sets()[0]
     rounds = 1 if quick else 3
-    steps, shards = (10, 4) if quick else (150, 40)
+    steps, shards = (10, 4) if quick else (300, 80)
     with tempfile.TemporaryDirectory() as folder:
         training = [_training(chosen, seed, steps) for seed in range(_WORKERS)]
         rows = [_compare(f"{_WORKERS} classes, {steps} steps, {chosen.name}", training, rounds)]

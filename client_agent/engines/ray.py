@@ -217,6 +217,8 @@ def local_environment() -> dict[str, str]:
         # Processes for calls that are never made.
         "RAY_enable_worker_prestart": "0",
         "RAY_prestart_worker_first_driver": "0",
+        # As the local engine's: Ray would have its workers wait for everything else.
+        "RAY_worker_niceness": "0",
         "OMP_WAIT_POLICY": "passive",
     }
 

@@ -24,7 +24,7 @@ from client_agent.errors import NetworkError, ResourceError
 from ff_protocol import __version__
 from ff_protocol.errors import FederatedFactoryError
 
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.4
 _WATCH_SECONDS = 2.0
 _MISSES = 3
 _STORE_BYTES = 1 << 30

@@ -5,15 +5,15 @@ sealed.
 """
 
 import contextlib
-import os
 import pickle
 import platform
 import threading
+import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from client_agent.engines.messages import LAST, Failed, Message
+from client_agent.engines.messages import LAST, Failed, Message, Noted, Progressed
 from client_agent.engines.sealing import seal, unseal
 from client_agent.engines.work import carry_out
 from client_agent.errors import ResourceError
@@ -52,19 +52,21 @@ class RayWorker:
         ).start()
 
     def messages(self) -> tuple[list[list[bytes]], bool]:
-        """Return what has gathered, each sealed, and whether that was the last."""
+        """Return what has gathered, each sealed, and whether that was the last.
+
+        Every call costs Ray some milliseconds, so signs of progress wait for each other.
+        """
         gathered: list[Message] = []
+        deadline = time.monotonic() + _WAIT_SECONDS
         with contextlib.suppress(Empty):
-            gathered.append(self._messages.get(timeout=_WAIT_SECONDS))
-            while not isinstance(gathered[-1], LAST):
-                gathered.append(self._messages.get_nowait())
+            while not gathered or isinstance(gathered[-1], Progressed | Noted):
+                message = self._messages.get(timeout=max(0.0, deadline - time.monotonic()))
+                if gathered and isinstance(gathered[-1], Progressed):
+                    gathered.pop()  # a newer one, or the end, says more
+                gathered.append(message)
         sealed = [seal(pickle.dumps(message, protocol=5), self._key) for message in gathered]
         return sealed, bool(gathered) and isinstance(gathered[-1], LAST)
 
     def stop(self) -> None:
         """Have the job at work stop at its next sign of progress."""
         self._stop.set()
-
-    def process(self) -> int:
-        """Return the number of this process."""
-        return os.getpid()
