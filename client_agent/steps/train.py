@@ -10,7 +10,7 @@ import numpy as np
 from client_agent.engines.bars import JobBars
 from client_agent.engines.engine import LOCAL, EngineOptions, Job, Work, Yielded
 from client_agent.engines.opening import training_engine
-from client_agent.errors import TrainingError, UsageError, reworded
+from client_agent.errors import DataError, ResourceError, TrainingError, UsageError, reworded
 from client_agent.module.packing import PackedModule, restore_replaced
 from client_agent.policy.file import read_policy
 from client_agent.policy.release import objections
@@ -23,10 +23,12 @@ from client_agent.steps.train_class import ChosenClass, pack_class, select_class
 from client_agent.steps.train_job import Training, class_work, train_class
 from client_agent.steps.train_options import TrainOptions
 from ff_protocol.errors import FederatedFactoryError
-from ff_protocol.files import StorageError
 
 if TYPE_CHECKING:
     from client_agent.sources.labelled import LabelledImages
+
+_OF_ONE_CLASS = (DataError, TrainingError, ResourceError)
+"""Faults that a class may have while others can be trained."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _train_classes(
                 except TrainingError as fault:
                     error = fault
             if error is not None:
-                if isinstance(error, StorageError):
+                if not isinstance(error, _OF_ONE_CLASS):
                     raise error
                 failures[name] = of_class(name, error)
                 if len(names) > 1:
