@@ -24,6 +24,7 @@ from client_agent.engines.work import sweep
 from client_agent.errors import NetworkError, UsageError
 from ff_protocol.errors import FederatedFactoryError
 
+_PREFIX = "ff-ray-"
 _LOOK_SECONDS = 0.2
 _ANSWER_SECONDS = 10.0
 _JOIN_SECONDS = 60.0
@@ -138,7 +139,7 @@ class _Cluster:
         if order.address is None:
             self._folder = _short_folder()
             # Ray opens its folder to all, so it gets one inside.
-            order = replace(order, folder=str(self._folder / "ray"))
+            order = replace(order, folder=str(self._folder / "r"))
             environment = local_environment()
         self._helper = Helper("client_agent.engines.ray_driver", environment)
         try:
@@ -225,7 +226,7 @@ def local_environment() -> dict[str, str]:
 
 def _short_folder() -> Path:
     """Make a private folder whose path leaves room for a socket's in 107 bytes."""
+    sweep(_PREFIX)
     short = Path("/tmp")  # noqa: S108 - mkdtemp makes a folder of its own in it, mode 0700
-    return Path(
-        tempfile.mkdtemp(prefix="ff-ray-", dir=short if os.access(short, os.W_OK) else None)
-    )
+    base = short if os.access(short, os.W_OK) else None
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))

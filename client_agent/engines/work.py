@@ -125,11 +125,11 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def sweep() -> None:
-    """Remove the folders of workers that are no more; they could not do so themselves."""
-    for base in {_MEMORY, Path(tempfile.gettempdir())}:
-        for left in base.glob(f"{_PREFIX}*"):
-            owner = left.name.removeprefix(_PREFIX).partition("-")[0]
+def sweep(prefix: str = _PREFIX) -> None:
+    """Remove folders PREFIX<process>-... of processes that were killed and could not do so."""
+    for base in {_MEMORY, Path(tempfile.gettempdir()), Path("/tmp")}:  # noqa: S108 - none is made
+        for left in base.glob(f"{prefix}*"):
+            owner = left.name.removeprefix(prefix).partition("-")[0]
             if owner.isdecimal() and not _lives(int(owner)):
                 shutil.rmtree(left, ignore_errors=True)
 
