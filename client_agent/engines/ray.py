@@ -7,6 +7,7 @@ cluster is a line that ends, and one line of text.
 
 import importlib.util
 import os
+import pickle
 import shutil
 import socket
 import tempfile
@@ -171,7 +172,8 @@ class _Cluster:
         found = []
         patience = _LOOK_SECONDS
         while self._helper.line.poll(patience):
-            found.append(self._receive())
+            slot, message = self._receive()
+            found.append((slot, pickle.loads(message)))  # noqa: S301 - from a worker of ours
             patience = 0.0
         return found
 
