@@ -15,7 +15,7 @@ from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
 ALWAYS = ("startup", "training", "sampling", "round_trip", "relay")
-NAMES = (*ALWAYS, "prediction", "scan", "unlearning", "flood")
+NAMES = (*ALWAYS, "prediction", "scan", "unlearning", "flood", "engines")
 TITLES = {
     "startup": "start-up",
     "training": "training a generator (preset tiny, all cores)",
@@ -25,6 +25,7 @@ TITLES = {
     "prediction": "probabilities and the out-of-distribution flag on real images",
     "scan": "scanning DICOM files without their pixels",
     "unlearning": "revoking against redoing the federation, and attacks before and after",
+    "engines": "two classes at once: processes of this machine against Ray",
     "flood": "strangers who flood the coordinator, and what a member notices",
 }
 

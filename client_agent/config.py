@@ -36,6 +36,9 @@ class AgentConfig(Strict):
     terms: str | None = Field(default=None, max_length=2000)
     dp_epsilon: float | None = Field(default=None, ge=0.01, le=1000)
     dp_delta: float | None = Field(default=None, gt=0, lt=1)
+    engine: Literal["local", "ray"] | None = None
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    ray_address: str | None = Field(default=None, max_length=300)
     wait: int | None = Field(default=None, ge=1)
     wait_for: Literal["classes", "sites"] | None = None
     timeout: str | None = None

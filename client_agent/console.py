@@ -7,6 +7,7 @@ with `--json` standard output holds exactly one JSON document. rich is imported 
 import errno
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -163,6 +164,7 @@ class TerminalProgress:
     def __init__(self) -> None:
         self._bars: RichProgress | None = None
         self._depth = 0
+        self._lock = threading.Lock()  # classes that are trained at once begin and end their own
 
     @contextmanager
     def task(self, name: str, total: float) -> Iterator[Task]:
@@ -170,30 +172,34 @@ class TerminalProgress:
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        if self._bars is None:
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[remark]}", style="dim"),
-                console=RichConsole(stderr=True),
-            )
-            self._bars.start()
-        identifier = self._bars.add_task(name, total=total, remark="")
-        self._depth += 1
+        with self._lock:
+            if self._bars is None:
+                self._bars = Progress(
+                    TextColumn("{task.description}"),
+                    BarColumn(bar_width=30),
+                    TextColumn("{task.percentage:>3.0f}%"),
+                    TimeElapsedColumn(),
+                    TextColumn("{task.fields[remark]}", style="dim"),
+                    console=RichConsole(stderr=True),
+                )
+                self._bars.start()
+            bars = self._bars
+            identifier = bars.add_task(name, total=total, remark="")
+            self._depth += 1
         try:
-            yield _Bar(self._bars, identifier)
+            yield _Bar(bars, identifier)
         finally:
-            self._depth -= 1
-            if self._depth == 0:
-                self._bars.stop()
-                self._bars = None
+            with self._lock:
+                self._depth -= 1
+                if self._depth == 0:
+                    bars.stop()
+                    self._bars = None
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        if self._bars is not None:
-            self._bars.console.print(text, highlight=False, markup=False)
+        bars = self._bars
+        if bars is not None:
+            bars.console.print(text, highlight=False, markup=False)
         else:
             print(text, file=sys.stderr)
 

@@ -1,5 +1,7 @@
 """The agent's faults, grouped by who must act. Each has one exit code and a stable identifier."""
 
+from typing import TypeVar
+
 from ff_protocol.errors import ExitCode, FederatedFactoryError
 
 
@@ -90,3 +92,13 @@ class WaitTimeoutError(AgentError):
 
     exit_code = ExitCode.TIMEOUT
     error_code = "timeout"
+
+
+Fault = TypeVar("Fault", bound=FederatedFactoryError)
+
+
+def reworded(error: Fault, message: str) -> Fault:
+    """Give a fault another message, usually one that says where it arose, and return it."""
+    error.message = message
+    error.args = (message,)
+    return error

@@ -243,6 +243,36 @@ def train_options(function: Function) -> Function:
     return function
 
 
+def engine_options(*names: str) -> Callable[[Function], Function]:
+    """Add the options that say where work is done, on whatever `names` says."""
+    what = " and ".join(names)
+
+    def decorate(function: Function) -> Function:
+        for option in (
+            click.option(
+                "--ray-address",
+                help="Head of a Ray cluster, HOST:PORT or auto [default: RAY_ADDRESS, else Ray is "
+                "started on this machine].",
+            ),
+            click.option(
+                "--workers",
+                type=click.IntRange(1, 1024),
+                help=f"{what.capitalize()} at a time [default: by processors or GPUs].",
+            ),
+            click.option(
+                "--engine",
+                type=click.Choice(["local", "ray"]),
+                default="local",
+                show_default=True,
+                help="Where to work: processes of this machine, or a Ray cluster.",
+            ),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 def wait_options(function: Function) -> Function:
     """Add the options of waiting for others' modules."""
     for option in (

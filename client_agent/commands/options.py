@@ -3,6 +3,8 @@
 from typing import Any
 
 from client_agent.commands.common import needed
+from client_agent.engines.engine import EngineOptions
+from client_agent.errors import UsageError
 from client_agent.module.packing import Terms
 from client_agent.sources.options import SourceOptions
 from client_agent.steps.train_options import TrainOptions
@@ -46,6 +48,17 @@ def make_source_options(values: dict[str, Any]) -> SourceOptions:
         frame=values["frame"],
         allow_burned_in=values["allow_burned_in"],
     )
+
+
+def make_engine_options(values: dict[str, Any]) -> EngineOptions:
+    """Build what the steps need from the options of `engine_options`.
+
+    Raises:
+        UsageError: an address for an engine that has none.
+    """
+    if values["ray_address"] is not None and values["engine"] != "ray":
+        raise UsageError("--ray-address goes with --engine ray")
+    return EngineOptions(values["engine"], values["workers"], values["ray_address"])
 
 
 def make_wait(values: dict[str, Any]) -> WaitFor | None:

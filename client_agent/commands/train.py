@@ -5,6 +5,7 @@ from typing import Any
 from client_agent.commands.common import (
     Call,
     data_options,
+    engine_options,
     plain,
     site_command,
     train_options,
@@ -14,6 +15,7 @@ from client_agent.commands.common import (
 @site_command("train")
 @data_options
 @train_options
+@engine_options("classes")
 def command(call: Call, **values: Any) -> None:
     """Train one generator per class on this site's images, and audit it.
 
@@ -26,13 +28,14 @@ def command(call: Call, **values: Any) -> None:
     ff-agent train --data /mnt/export            one folder per class, DICOM or PNG/JPEG/TIFF
     ff-agent train --data x.npz --classes a,b    MedMNIST-style file
     """
-    from client_agent.commands.options import make_train_options
+    from client_agent.commands.options import make_engine_options, make_train_options
     from client_agent.console import show_table
     from client_agent.steps.train import train
 
     site = call.site()
     with site.exclusive():
-        trained = train(site, make_train_options(values), call.console.progress)
+        options, where = make_train_options(values), make_engine_options(values)
+        trained = train(site, options, call.console.progress, where)
 
     def lines() -> None:
         rows = [

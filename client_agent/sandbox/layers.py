@@ -1,6 +1,7 @@
 """Which layers confine modules on this machine, and telling people which are missing."""
 
-from client_agent.progress import Progress
+from typing import Protocol
+
 from client_agent.sandbox.confinement import ALL_LAYERS, Layer
 from client_agent.sandbox.limits import Limits
 from ff_protocol.limits import MIB
@@ -45,7 +46,14 @@ def missing() -> tuple[str, ...]:
     return tuple(need for layer, need in NEEDS.items() if not names(layer) <= in_force)
 
 
-def note_missing(progress: Progress) -> None:
+class Notes(Protocol):
+    """Something that takes a line for people."""
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+
+
+def note_missing(progress: Notes) -> None:
     """Say once what confines less than it could, if a module has been run and there is something.
 
     Args:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client_agent.classifier.file_format import FORMAT_VERSION
+from client_agent.engines.engine import LOCAL, EngineOptions
 from client_agent.errors import NotReadyError
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.fit_record import FitRecord, read_fit_record
@@ -48,10 +49,15 @@ class Fitted:
     certificate: str | None
 
 
-def fit(site: Site, progress: Progress = SILENT) -> Fitted:
+def fit(site: Site, progress: Progress = SILENT, engine: EngineOptions = LOCAL) -> Fitted:
     """Synthesise what is missing, train, export; the old classifier serves until the new is whole.
 
     Revocations that an interruption left half applied are applied first.
+
+    Args:
+        site: whose classifier.
+        progress: watches.
+        engine: where missing samples are computed; the classifier is trained here.
 
     Raises:
         NotReadyError: modules of fewer than two classes are here.
@@ -60,7 +66,7 @@ def fit(site: Site, progress: Progress = SILENT) -> Fitted:
     apply_revocations(site, progress)
     check_view(site, progress)
     keep_chosen(site, progress)
-    record, already = build_classifier(site, progress)
+    record, already = build_classifier(site, progress, engine)
     certificate = _certify(site, record)
     return Fitted(
         classifier=record.classifier,
@@ -72,8 +78,10 @@ def fit(site: Site, progress: Progress = SILENT) -> Fitted:
     )
 
 
-def build_classifier(site: Site, progress: Progress = SILENT) -> tuple[FitRecord, bool]:
-    """Make data set and classifier from the modules in `admitted/`, nothing else.
+def build_classifier(
+    site: Site, progress: Progress = SILENT, engine: EngineOptions = LOCAL
+) -> tuple[FitRecord, bool]:
+    """Make data set and classifier from the modules in `admitted/`, nothing else; as `fit`.
 
     Returns:
         The record of the classifier in use, and whether it was there already.
@@ -87,7 +95,7 @@ def build_classifier(site: Site, progress: Progress = SILENT) -> tuple[FitRecord
             f"modules of {len(present)} class(es) are here; a classifier needs at least two",
             hint="run: ff-agent receive --wait N",
         )
-    _, dataset = make_dataset(site, progress)
+    _, dataset = make_dataset(site, progress, engine)
     inputs = classifier_inputs(site, dataset)
     record = read_fit_record(site.home)
     already = record is not None and record.inputs == inputs and _intact(site, record)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from client_agent.engines.engine import LOCAL, EngineOptions
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import own_modules
 from client_agent.site import Site
@@ -25,7 +26,11 @@ class Round:
 
 
 def run_round(
-    site: Site, options: TrainOptions, wait: WaitFor | None, progress: Progress = SILENT
+    site: Site,
+    options: TrainOptions,
+    wait: WaitFor | None,
+    progress: Progress = SILENT,
+    engine: EngineOptions = LOCAL,
 ) -> Round:
     """Do the round; after any interruption the same call continues where it stopped.
 
@@ -37,14 +42,15 @@ def run_round(
         wait: what to wait for before fitting; None waits for every class that
             has not been withdrawn.
         progress: watches.
+        engine: where training and synthesis are done.
 
     Raises:
         Whatever the parts raise; what was finished stays finished.
     """
     with site.exclusive():
-        trained = train(site, options, progress)
+        trained = train(site, options, progress, engine)
         deliver_revocations(site, progress)
         sent = send(site, progress) if own_modules(site.home) else None
     received = receive(site, wait or WaitFor(), progress)
     with site.exclusive(wait=True):
-        return Round(trained, sent, received, fit(site, progress))
+        return Round(trained, sent, received, fit(site, progress, engine))

@@ -1,10 +1,16 @@
 """Train one generator per class that this site holds, and put each as a module into the outbox."""
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from client_agent.errors import UsageError
+from client_agent.engines.bars import JobBars
+from client_agent.engines.engine import LOCAL, EngineOptions, Job, Work, Yielded
+from client_agent.engines.opening import training_engine
+from client_agent.errors import DataError, ResourceError, TrainingError, UsageError, reworded
 from client_agent.module.packing import PackedModule, restore_replaced
 from client_agent.policy.file import read_policy
 from client_agent.policy.release import objections
@@ -14,8 +20,16 @@ from client_agent.registry.revocations import load_revocations
 from client_agent.registry.statements import published_modules
 from client_agent.site import Site
 from client_agent.steps.reading import read_training_images
-from client_agent.steps.train_class import select_class, train_class
+from client_agent.steps.train_class import ChosenClass, pack_class, select_class
+from client_agent.steps.train_job import Training, class_work, train_class
 from client_agent.steps.train_options import TrainOptions
+from ff_protocol.errors import FederatedFactoryError
+
+if TYPE_CHECKING:
+    from client_agent.sources.labelled import LabelledImages
+
+_OF_ONE_CLASS = (DataError, TrainingError, ResourceError)
+"""Faults that a class may have while others can be trained."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +49,28 @@ class Trained:
     objections: dict[str, tuple[str, ...]]
 
 
-def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Trained:
+def train(
+    site: Site,
+    options: TrainOptions,
+    progress: Progress = SILENT,
+    engine: EngineOptions = LOCAL,
+) -> Trained:
     """Train and pack; interrupted, a rerun continues from the last checkpoint.
+
+    A class that fails does not keep the others from being trained; the fault comes at the end.
+
+    Args:
+        site: whose classes.
+        options: which and how.
+        progress: watches.
+        engine: where they are trained.
 
     Raises:
         DataError: no usable images, an unknown or empty class, too many unreadable files.
         TrainingError: the loss is not finite.
-        UsageError: both budgets missing or contradictory, or no audit where the policy demands it.
+        UsageError: both budgets missing or contradictory, no audit where the policy demands it, or
+            an engine that is not there.
+        NetworkError: a cluster was lost.
     """
     if not options.audit and read_policy(site.home).release.require_audit:
         raise UsageError(
@@ -55,20 +84,79 @@ def train(site: Site, options: TrainOptions, progress: Progress = SILENT) -> Tra
     counts = np.bincount(data.labels, minlength=len(data.classes))
     present = [name for name, count in zip(data.classes, counts, strict=True) if count]
     kept = _kept_classes(site, present, retrain=options.retrain)
-    modules = []
-    for name in present:
-        if name in kept:
-            progress.note(f"{name}: {kept[name]}")
-            continue
-        chosen = select_class(site, data, name, options, progress)
-        modules.append(train_class(site, chosen, options, progress))
+    for name, reason in kept.items():
+        progress.note(f"{name}: {reason}")
+    wanted = [name for name in present if name not in kept]
+    modules = _train_classes(site, data, wanted, options, progress, engine) if wanted else ()
     skipped = tuple((item.identifier, item.reason) for item in data.skipped)
     policy = read_policy(site.home).release
     against = {
         module.class_name: tuple(item.text for item in objections(read_card(module.folder), policy))
         for module in modules
     }
-    return Trained(tuple(modules), kept, skipped, against)
+    return Trained(modules, kept, skipped, against)
+
+
+def _train_classes(
+    site: Site,
+    data: "LabelledImages",
+    names: Sequence[str],
+    options: TrainOptions,
+    progress: Progress,
+    where: EngineOptions,
+) -> tuple[PackedModule, ...]:
+    """Train classes and pack each as soon as it is trained; return the modules in their order."""
+    engine = training_engine(where, options.threads, options.device)
+    threads = options.threads or engine.threads
+    chosen: dict[str, ChosenClass] = {}
+    trained: dict[str, Training] = {}
+    modules: dict[str, PackedModule] = {}
+    failures: dict[str, FederatedFactoryError] = {}
+
+    def job(name: str) -> Job:
+        def describe() -> Work:
+            if name not in chosen:
+                chosen[name] = select_class(site, data, name, options, progress)
+            work = class_work(site, chosen[name], options, threads)
+            if work.kept is not None and work.kept.is_file():
+                progress.note(f"{name}: going on from its checkpoint")
+            return work
+
+        return Job(name, train_class, describe)
+
+    bars = JobBars(progress, "training")
+    with closing(engine.run([job(name) for name in names], bars)) as events:
+        for event in events:
+            name = event.job.name
+            if isinstance(event, Yielded):
+                trained[name] = event.value
+                continue
+            what, error = chosen.pop(name, None), event.error
+            if error is None and what is not None:
+                try:
+                    modules[name] = pack_class(site, what, trained.pop(name), options, progress)
+                except TrainingError as fault:
+                    error = fault
+            if error is not None:
+                if not isinstance(error, _OF_ONE_CLASS):
+                    raise error
+                failures[name] = of_class(name, error)
+                if len(names) > 1:
+                    progress.note(f"{name}: FAILED: {error.message}")
+    if failures:
+        raise _together([failures[name] for name in names if name in failures])
+    return tuple(modules[name] for name in names)
+
+
+def of_class(name: str, error: FederatedFactoryError) -> FederatedFactoryError:
+    """Have a fault's message name the class, if it does not do so already."""
+    told = error.message.startswith(f"class {name}:")
+    return error if told else reworded(error, f"class {name}: {error.message}")
+
+
+def _together(failures: Sequence[FederatedFactoryError]) -> FederatedFactoryError:
+    """Make one fault of several: the first one's kind and hint, everyone's message."""
+    return reworded(failures[0], "; ".join(error.message for error in failures))
 
 
 def _kept_classes(site: Site, present: list[str], *, retrain: bool) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One class from images to module: part, train, audit, pack.
+"""One class from images to module: part, then, when it is trained (train_job.py), audit and pack.
 
 A part of the class is kept aside (client_agent/audit/hold_out.py). It says when training has begun
 to memorise, and it is what the audit compares the training images with. The audit looks at the
@@ -14,7 +14,6 @@ import numpy as np
 from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS, HoldOut, hold_out
 from client_agent.errors import DataError
 from client_agent.module.packing import PackedModule, pack_module
-from client_agent.policy.file import read_policy
 from client_agent.progress import Progress
 from client_agent.registry.modules import own_modules, remove_folder
 from client_agent.registry.private_files import forget_private, keep_private
@@ -27,14 +26,13 @@ from client_agent.registry.training_images import (
 from client_agent.site import Site
 from client_agent.steps.release import is_published
 from client_agent.steps.train_options import TrainOptions
-from ff_protocol import canonical
-from ff_protocol.durations import format_duration
 from ff_protocol.manifest import describe_module
 
 if TYPE_CHECKING:
     from client_agent.audit.audit import AuditResult, SiteClasses
-    from client_agent.generator.training import TrainedGenerator, TrainingProgress
+    from client_agent.generator.training import TrainedGenerator
     from client_agent.sources.labelled import LabelledImages
+    from client_agent.steps.train_job import Training
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +44,14 @@ class ChosenClass:
         images: uint8 [n, H, W, C], without withdrawn ones.
         names: of the images, [n].
         parts: which are trained on and which held out.
-        others: the site's other classes.
+        data: all that was read, for its other classes.
     """
 
     name: str
     images: np.ndarray
     names: tuple[ImageName, ...]
     parts: HoldOut
-    others: "SiteClasses | None"
+    data: "LabelledImages"
 
     @property
     def training(self) -> np.ndarray:
@@ -64,6 +62,11 @@ class ChosenClass:
     def held_out(self) -> np.ndarray:
         """What is kept aside."""
         return self.images[list(self.parts.held_out)]
+
+    @property
+    def others(self) -> "SiteClasses | None":
+        """The site's other classes."""
+        return site_classes(self.data, self.name)
 
     def record(self, module: str, options: TrainOptions) -> TrainingImages:
         """Name both parts."""
@@ -109,7 +112,7 @@ def select_class(
         progress.note(
             f"{class_name}: nothing is held out and nothing can be audited: {parts.problem}"
         )
-    return ChosenClass(class_name, data.images[chosen], kept, parts, site_classes(data, class_name))
+    return ChosenClass(class_name, data.images[chosen], kept, parts, data)
 
 
 def site_classes(data: "LabelledImages", class_name: str) -> "SiteClasses | None":
@@ -120,16 +123,20 @@ def site_classes(data: "LabelledImages", class_name: str) -> "SiteClasses | None
     return SiteClasses(data.images[others], data.labels[others]) if others.any() else None
 
 
-def train_class(
-    site: Site, what: ChosenClass, options: TrainOptions, progress: Progress
+def pack_class(
+    site: Site,
+    what: ChosenClass,
+    made: "Training",
+    options: TrainOptions,
+    progress: Progress,
 ) -> PackedModule:
-    """Train and pack; interrupted, a rerun continues from the last checkpoint.
+    """Audit and pack what training gave; a crash costs nothing, its checkpoint stays until then.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: a weight is not finite.
         StorageError: the disk refused; the outbox is as it was.
     """
-    trained, folder = _trained(site, what, options, progress)
+    trained = made.trained
 
     def measure(model: Path) -> "AuditResult | None":
         if not options.audit or not what.parts.held_out:
@@ -146,6 +153,7 @@ def train_class(
             progress,
         )
 
+    _tell(what.name, trained, progress)
     before = own_modules(site.home).get(what.name)
     replaced = describe_module(before)[0] if before is not None else None
     packed = pack_module(
@@ -157,7 +165,7 @@ def train_class(
         measure,
         lambda digest: keep_private(site.home, what.record(digest, options), trained),
     )
-    remove_folder(folder)
+    remove_folder(site.home.training(what.name))
     if replaced not in (None, packed.digest) and not is_published(site, str(replaced)):
         forget_private(site.home, str(replaced))
     site.log.append(
@@ -166,70 +174,21 @@ def train_class(
         module=packed.digest,
         steps=trained.steps,
         seconds=round(trained.seconds),
+        threads=made.threads,
         stopped_at=trained.stopped_at,
         audited=options.audit and what.parts.problem is None,
     )
     return packed
 
 
-def _trained(
-    site: Site, what: ChosenClass, options: TrainOptions, progress: Progress
-) -> tuple["TrainedGenerator", Path]:
-    """Train, or go on from the checkpoint; return the generator and the checkpoint's folder."""
-    from client_agent.generator.training import train_generator
-
-    most_membership = None
-    if options.audit:
-        release = read_policy(site.home).release
-        most_membership = release.most_membership(len(what.parts.trained_on))
-    preset, budget, privacy = options.recipe(site.spec)
-    # The checkpoint's name covers all that must be equal for it to be continued.
-    settings = {
-        "class": what.name,
-        "images": canonical.sha256_hex(np.ascontiguousarray(what.images).tobytes()),
-        "held_out": what.parts.held_out,
-        "most_membership": most_membership,
-        "preset": preset.to_dict(),
-        "privacy": privacy,
-        "seconds": budget.seconds,
-        "seed": options.seed,
-        "steps": budget.steps,
-    }
-    fingerprint = canonical.sha256_hex(repr(sorted(settings.items())).encode())[:16]
-    folder = site.home.training(what.name)
-    checkpoint = folder / f"{fingerprint}.pt"
-    if checkpoint.is_file():
-        progress.note(f"{what.name}: going on from its checkpoint")
-    with progress.task(f"training {what.name}", 1) as task:
-
-        def show(now: "TrainingProgress") -> None:
-            remark = f"loss {now.loss:.4f} · {now.images_per_second:.0f} images/s"
-            task.update(now.fraction, f"{remark} · {format_duration(now.seconds_left)} left")
-
-        try:
-            trained = train_generator(
-                what.training,
-                preset=preset,
-                seed=options.seed,
-                budget=budget,
-                held_out=what.held_out if what.parts.held_out else None,
-                most_membership=most_membership,
-                checkpoint=checkpoint,
-                device=options.device,
-                threads=options.threads,
-                privacy=privacy,
-                on_progress=show,
-            )
-        except DataError as error:
-            raise DataError(f"class {what.name}: {error.message}", hint=error.hint) from error
+def _tell(class_name: str, trained: "TrainedGenerator", progress: Progress) -> None:
     for notice in trained.notices:
-        progress.note(f"{what.name}: {notice}")
+        progress.note(f"{class_name}: {notice}")
     if trained.stopped_at is not None:
         progress.note(
-            f"{what.name}: stopped at step {trained.stopped_at}: it had begun to learn its images "
+            f"{class_name}: stopped at step {trained.stopped_at}: it had begun to learn its images "
             f"by heart; the weights of step {trained.steps} are kept"
         )
-    return trained, folder
 
 
 def audit_trained(

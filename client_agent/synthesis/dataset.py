@@ -7,13 +7,19 @@ have the same plan, the same images and the same root.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
+from client_agent.engines.engine import Engine, Yielded
+from client_agent.engines.local import LocalEngine
+from client_agent.errors import reworded
 from client_agent.registry.modules import AdmittedModule
+from client_agent.synthesis.jobs import SampleCount, shard_jobs
 from client_agent.synthesis.shards import ShardStore, content_digest
 from ff_protocol import canonical
+from ff_protocol.errors import FederatedFactoryError
 from ff_protocol.spec import FederationSpec
 from ff_protocol.unlearning import PortionRoot
 
@@ -69,20 +75,49 @@ def plan_dataset(modules: Sequence[AdmittedModule], spec: FederationSpec) -> tup
     return tuple(portions)
 
 
+def count_missing(plan: Sequence[Portion], store: ShardStore) -> int:
+    """Count the shards of a plan that are not there yet."""
+    return sum(len(store.missing(item.module.digest, item.count)) for item in plan)
+
+
 def synthesise(
     plan: Sequence[Portion],
     store: ShardStore,
     on_samples: Callable[[Portion, int], None] = lambda portion, added: None,
+    engine: Engine | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> int:
-    """Make every sample of the plan that is not there yet; return how many were made."""
+    """Make every sample of the plan that is not there yet; return how many were made.
+
+    A module that fails does not keep the others from being sampled.
+
+    Args:
+        plan: what there shall be.
+        store: where.
+        on_samples: called, from any thread, when samples have been added.
+        engine: who makes them; None: this process, one module after the other.
+        note: gets remarks, from any thread.
+
+    Raises:
+        RefusedError: a module fails; the first in the plan's order.
+        StorageError: the disk refused. As `Engine.run`.
+    """
+    engine = engine or LocalEngine()
+    jobs = shard_jobs(plan, store, engine)
+    watcher = SampleCount(jobs, store.shard_samples, on_samples, note)
+    failures: dict[str, FederatedFactoryError] = {}
     made = 0
-    for portion in plan:
-        made += store.ensure(
-            portion.module.digest,
-            portion.module.model,
-            portion.count,
-            lambda added, portion=portion: on_samples(portion, added),  # type: ignore[misc]
-        )
+    with closing(engine.run([item.job for item in jobs.values()], watcher)) as events:
+        for event in events:
+            if isinstance(event, Yielded):
+                number, shard = event.value
+                store.write(jobs[event.job.name].portion.module.digest, number, shard)
+                made += store.shard_samples
+            elif event.error is not None:
+                failures[event.job.name] = event.error
+    for name in (name for name in jobs if name in failures):
+        error = failures[name]
+        raise reworded(error, f"{name}: {error.message}")
     return made
 
 

@@ -6,13 +6,16 @@ were made under another spec or reproducibility class are discarded, never mixed
 
 import hashlib
 import io
+import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from client_agent.errors import ResourceError
 from client_agent.synthesis.session import ModuleSession, quantise, reproducibility_class
 from ff_protocol import canonical
 from ff_protocol.errors import MalformedError
@@ -21,6 +24,37 @@ from ff_protocol.spec import FederationSpec
 
 SHARD_BATCHES = 4
 _ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True, eq=False)
+class ShardWork:
+    """All that some shards of one module depend on.
+
+    Attributes:
+        module_digest: determines the noise.
+        model: `module.onnx`, or its content.
+        numbers: of the shards.
+        spec: determines noise, shape and batch.
+        federation_id: determines the noise.
+        reproducibility: class of the machine that the shards are for.
+    """
+
+    module_digest: str
+    model: Path | bytes
+    numbers: tuple[int, ...]
+    spec: FederationSpec
+    federation_id: str
+    reproducibility: dict[str, Any]
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a batch."""
+        return self.spec.synthesis.batch_size
+
+    @property
+    def batches(self) -> int:
+        """How many batches the shards are made of."""
+        return len(self.numbers) * SHARD_BATCHES
 
 
 class ShardStore:
@@ -53,23 +87,40 @@ class ShardStore:
         Raises:
             RefusedError: the module fails. StorageError: the disk refused.
         """
+        missing = self.missing(module_digest, count)
+        if missing:
+            work = self.work(module_digest, model, missing)
+            for number, shard in make_shards(work, lambda: on_samples(work.batch_size)):
+                self.write(module_digest, number, shard)
+        return len(missing) * self.shard_samples
+
+    def missing(self, module_digest: str, count: int) -> tuple[int, ...]:
+        """Return the shards that hold samples 0 to `count - 1` and are not there yet.
+
+        Those that were made under other conditions are deleted.
+        """
         self._discard_foreign(module_digest)
         numbers = range(-(-count // self.shard_samples))
-        missing = [number for number in numbers if not self.path(module_digest, number).is_file()]
-        if not missing:
-            return 0
-        with ModuleSession(model, module_digest, self._spec, self._federation_id) as session:
-            origin = self.path(module_digest, 0).with_name(_ORIGIN)
+        return tuple(number for number in numbers if not self.path(module_digest, number).is_file())
+
+    def work(
+        self, module_digest: str, model: Path | bytes, numbers: tuple[int, ...]
+    ) -> "ShardWork":
+        """Describe how some shards are made, wherever that is."""
+        return ShardWork(
+            module_digest, model, numbers, self._spec, self._federation_id, reproducibility_class()
+        )
+
+    def write(self, module_digest: str, number: int, shard: bytes) -> None:
+        """Put a shard into its place; it must have been made from `work`.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        origin = self.path(module_digest, 0).with_name(_ORIGIN)
+        if not origin.is_file():
             write_atomically(origin, canonical.dumps(self._origin()))
-            for number in missing:
-                batches = []
-                indices = range(number * SHARD_BATCHES, (number + 1) * SHARD_BATCHES)
-                for images in session.run_batches(indices):
-                    batches.append(quantise(images))
-                    on_samples(session.batch_size)
-                shard = _to_npy(np.concatenate(batches))
-                write_atomically(self.path(module_digest, number), shard)
-        return len(missing) * self.shard_samples
+        write_atomically(self.path(module_digest, number), shard)
 
     def read(self, module_digest: str, count: int) -> list[np.ndarray]:
         """Return samples 0 to `count - 1` as arrays uint8 [<= shard_samples, H, W, C], in order.
@@ -125,6 +176,35 @@ class ShardStore:
                 shutil.rmtree(folder)
             except OSError as error:
                 raise storage_error(error, folder) from error
+
+
+def make_shards(work: ShardWork, on_batch: Callable[[], None]) -> Iterator[tuple[int, bytes]]:
+    """Make shards; yield number and content of each.
+
+    Args:
+        work: which, from a module that lies in a file.
+        on_batch: called after each batch.
+
+    Raises:
+        RefusedError: the module fails.
+        ResourceError: this machine computes other bits than the one that the shards are for.
+    """
+    assert isinstance(work.model, Path)
+    here = reproducibility_class()
+    if here != work.reproducibility:
+        differing = [name for name in here if here[name] != work.reproducibility[name]]
+        raise ResourceError(
+            f"{platform.node()} would make other samples: its {', '.join(differing)} differ",
+            hint="use nodes of one kind of processor with the same versions installed",
+        )
+    with ModuleSession(work.model, work.module_digest, work.spec, work.federation_id) as session:
+        for number in work.numbers:
+            batches = []
+            indices = range(number * SHARD_BATCHES, (number + 1) * SHARD_BATCHES)
+            for images in session.run_batches(indices):
+                batches.append(quantise(images))
+                on_batch()
+            yield number, _to_npy(np.concatenate(batches))
 
 
 def content_digest(samples: np.ndarray) -> str:
