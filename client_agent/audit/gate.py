@@ -54,7 +54,10 @@ def verdict(figures: Mapping[str, Figure], thresholds: Thresholds) -> tuple[Fail
 
 
 def _beyond(figure: Figure, bound: Bound) -> bool:
+    low, high = figure.low, figure.high
+    if bound.by == "value":
+        low = high = None
     if bound.max is not None:
-        return (figure.value if figure.low is None else figure.low) > bound.max
+        return (figure.value if low is None else low) > bound.max
     assert bound.min is not None
-    return (figure.value if figure.high is None else figure.high) < bound.min
+    return (figure.value if high is None else high) < bound.min

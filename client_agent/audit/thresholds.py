@@ -1,5 +1,7 @@
 """How much of each figure a site tolerates before it refuses to release a module."""
 
+from typing import Literal
+
 from pydantic import Field, RootModel, model_validator
 
 from ff_protocol.card import FigureName
@@ -9,6 +11,9 @@ from ff_protocol.schema import Strict
 _FEW_FOR_NETWORK = 128
 _FEW_FOR_REPLAY = 512
 _MANY_FOR_REPLAY = 4096
+# Fewer than 16 images are held out of such a class: the interval of an AUC is 0.3 wide and excludes
+# nothing, neither harmlessness nor a network that knows its images by heart.
+_FEW_FOR_INTERVALS = 64
 
 
 class Bound(Strict):
@@ -19,11 +24,13 @@ class Bound(Strict):
 
     Attributes:
         max, min: exactly one of them.
+        by: `value` fails a figure whose value lies beyond, whatever its interval.
         required: a figure that was not measured fails as well.
     """
 
     max: float | None = Field(default=None, allow_inf_nan=False)
     min: float | None = Field(default=None, allow_inf_nan=False)
+    by: Literal["interval", "value"] = "interval"
     required: bool = False
 
     @model_validator(mode="after")
@@ -53,8 +60,12 @@ def default_thresholds(images: int) -> Thresholds:
 
     Chosen on `benchmarks/audit.py`; docs/audit.md tells what passes and what fails. Any training
     gives its images away a little, the more the fewer they are, so small classes have wider bounds.
+    The smallest are judged by what was found, not by what is certain.
     """
     network = images < _FEW_FOR_NETWORK
+    auc = Bound(max=0.8 if network else 0.75, required=True)
+    if judged_by_value(images):
+        auc = Bound(max=0.75, by="value", required=True)
     replayed = 0.1 if images < _FEW_FOR_REPLAY else 0.05
     # 2,000 samples show a tenth of such a class at most.
     replayed = 0.02 if images >= _MANY_FOR_REPLAY else replayed
@@ -62,10 +73,15 @@ def default_thresholds(images: int) -> Thresholds:
         {
             "replayed_images": Bound(max=replayed, required=True),
             "distinct_excess": Bound(min=0.25, required=True),
-            "membership_auc": Bound(max=0.8 if network else 0.75, required=True),
+            "membership_auc": auc,
             "membership_tpr_at_1_fpr": Bound(max=0.2 if network else 0.15, required=True),
         }
     )
+
+
+def judged_by_value(images: int) -> bool:
+    """Say whether membership in so small a class is judged by its value, not by its interval."""
+    return images < _FEW_FOR_INTERVALS
 
 
 def without_network(thresholds: Thresholds) -> Thresholds:

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from client_agent.audit.thresholds import judged_by_value
 from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.network import denoising_loss, draw_sigma, network_inputs
 from client_agent.generator.presets import Preset
@@ -51,8 +52,8 @@ class CurvePoint:
         seconds: training time so far.
         loss: smoothed denoising loss of training images.
         held_out_loss: of the averaged weights on held-out images; None where there are none.
-        membership: lower bound of the attack's AUC that an audit of the whole class would find;
-            None likewise.
+        membership: lower bound of the attack's AUC that an audit of the whole class would find, or
+            its value where the audit goes by that; None likewise.
     """
 
     step: int
@@ -117,7 +118,11 @@ class Watch:
 
     @torch.no_grad()
     def membership(self, network: nn.Module) -> float:
-        """Return the lower bound of the attack's AUC, as if all images had been attacked."""
+        """Return what the audit judges, as if all images had been attacked.
+
+        Returns:
+            the lower bound of the attack's AUC; its value for the smallest classes.
+        """
         sigma = torch.full((1,), _LEVEL * self._gaussian.sigma_data, device=self._sides.device)
         moved = []
         for clean in self._sides.split(self._size):
@@ -128,7 +133,8 @@ class Watch:
         members, others = torch.cat(moved).double().cpu().numpy().reshape(2, -1)
         less = (members[:, None] < others[None, :]).mean()
         equal = (members[:, None] == others[None, :]).mean()
-        return least_auc(float(less + equal / 2), *self._counts)
+        auc = float(less + equal / 2)
+        return auc if judged_by_value(self._counts[0]) else least_auc(auc, *self._counts)
 
 
 def least_auc(auc: float, members: int, others: int) -> float:

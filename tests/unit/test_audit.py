@@ -265,6 +265,22 @@ def test_gate_judges_the_whole_interval_and_misses_what_was_not_measured():
     ]
 
 
+def test_a_bound_by_value_is_not_softened_by_a_wide_interval():
+    wide = Figure(value=0.8, low=0.55, high=0.93, samples="32-63")
+    by_value = Thresholds({"membership_auc": Bound(max=0.75, by="value")})
+    by_interval = Thresholds({"membership_auc": Bound(max=0.75)})
+    assert verdict({"membership_auc": wide}, by_value)
+    assert not verdict({"membership_auc": wide}, by_interval)
+    low = Thresholds({"coverage": Bound(min=0.5, by="value")})
+    assert verdict({"coverage": Figure(value=0.4, low=0.2, high=0.6, samples="32-63")}, low)
+
+
+def test_only_the_smallest_classes_are_judged_by_the_value_of_the_attack():
+    judged = {n: default_thresholds(n).root["membership_auc"] for n in (16, 63, 64, 128)}
+    assert [bound.by for bound in judged.values()] == ["value", "value", "interval", "interval"]
+    assert [bound.max for bound in judged.values()] == [0.75, 0.75, 0.8, 0.75]
+
+
 def test_a_site_tightens_or_lifts_single_bounds():
     own = Thresholds.model_validate(
         {"membership_auc": {"max": 0.55, "required": True}, "distinct_excess": None}

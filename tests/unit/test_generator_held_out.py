@@ -94,6 +94,23 @@ def test_what_is_watched_depends_on_the_weights_alone():
     assert one.loss(network) != before[0]
 
 
+def test_the_smallest_classes_are_watched_by_what_was_found_and_others_by_what_is_certain():
+    training, others = (
+        torch.tensor(noise_images(count, 5)).permute(0, 3, 1, 2) for count in (64, 8)
+    )
+    torch.manual_seed(0)
+    network, gaussian = RawNetwork(SMALL), fit_gaussian(training)
+
+    def watched(count: int) -> float:
+        watch = Watch(training[:count], others, gaussian, SMALL, torch.device("cpu"), 7)
+        return watch.membership(network)
+
+    value, bound = watched(63), watched(64)
+    pairs = 8 * 8
+    assert 2 * pairs * value == round(2 * pairs * value)  # won, lost or tied pairs
+    assert any(bound == least_auc(k / (2 * pairs), 64, 8) for k in range(2 * pairs + 1))
+
+
 def test_the_bound_of_an_auc_is_hanleys_and_narrows_with_more_images():
     # Their example: an area of 0.893 for 51 and 58 images has a standard error of 0.032.
     assert least_auc(0.893, 51, 58) == pytest.approx(0.893 - 1.96 * 0.032, abs=2e-3)
