@@ -67,10 +67,10 @@ class SpecBook:
         """
         return self.all()[-1]
 
-    def all(self) -> tuple[Held, ...]:
-        """Return every revision in order; raises as `newest` does."""
+    def all(self, *, fresh: bool = False) -> tuple[Held, ...]:
+        """Return every revision in order, with `fresh` not a second old; raises as `newest` does."""
         now = self._clock()
-        if not self._held or now - self._looked >= _LOOK_SECONDS:
+        if fresh or not self._held or now - self._looked >= _LOOK_SECONDS:
             held = list(self._held)
             while (envelope := self._store.get(spec_key(len(held) + 1))) is not None:
                 revision = self.read(envelope)
@@ -98,7 +98,7 @@ def unknown_to(book: SpecBook, known: set[str]) -> Iterator[bytes]:
 
     As long as there is one only, every site got it when it joined, and none is asked to take it.
     """
-    held = book.all()
+    held = book.all(fresh=True)
     for item in held if len(held) > 1 else ():
         if sha256_hex(item.envelope) not in known:
             yield item.envelope

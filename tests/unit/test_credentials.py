@@ -254,7 +254,7 @@ def test_what_was_accepted_in_time_stays_accepted_after_its_signers_end(
     sign_heads(site)
     later = utc_now() + dt.timedelta(days=11 * 366)
     assert site.credential("signing").leaf.not_valid_after_utc < later
-    for name in ("site", "registry.revocations", "registry.heads", "registry.statements"):
+    for name in ("site", "registry.verified", "registry.heads"):
         monkeypatch.setattr(f"client_agent.{name}.utc_now", lambda: later)
     again = open_site(site.home)
     assert load_revocations(again.home, again.trust).covering("d" * 64, "hospital-1")
