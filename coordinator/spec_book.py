@@ -68,7 +68,7 @@ class SpecBook:
         return self.all()[-1]
 
     def all(self, *, fresh: bool = False) -> tuple[Held, ...]:
-        """Return every revision in order, with `fresh` not a second old; raises as `newest` does."""
+        """Return every revision in order, with `fresh` none is missed; raises as `newest` does."""
         now = self._clock()
         if fresh or not self._held or now - self._looked >= _LOOK_SECONDS:
             held = list(self._held)

@@ -23,14 +23,12 @@ class Failure:
 
     def __str__(self) -> str:
         """Say it in one line, for example `membership_auc is 0.93 (0.88 to 0.97), at most 0.6`."""
-        limit = f"at most {self.bound.max:g}" if self.bound.max is not None else ""
-        limit = limit or f"at least {self.bound.min:g}"
         if self.measured is None:
-            return f"{self.figure} was not measured ({limit} is demanded)"
+            return f"{self.figure} was not measured ({self.bound} is demanded)"
         interval = ""
         if self.measured.low is not None and self.measured.high is not None:
             interval = f" ({self.measured.low:.3g} to {self.measured.high:.3g})"
-        return f"{self.figure} is {self.measured.value:.3g}{interval}, {limit} is allowed"
+        return f"{self.figure} is {self.measured.value:.3g}{interval}, {self.bound} is allowed"
 
 
 def verdict(figures: Mapping[str, Figure], thresholds: Thresholds) -> tuple[Failure, ...]:
@@ -48,16 +46,16 @@ def verdict(figures: Mapping[str, Figure], thresholds: Thresholds) -> tuple[Fail
         if measured is None:
             if bound.required:
                 failures.append(Failure(name, bound, None))
-        elif _beyond(measured, bound):
+        elif beyond(measured, bound):
             failures.append(Failure(name, bound, measured))
     return tuple(failures)
 
 
-def _beyond(figure: Figure, bound: Bound) -> bool:
-    low, high = figure.low, figure.high
-    if bound.by == "value":
-        low = high = None
+def beyond(figure: Figure, bound: Bound) -> bool:
+    """Say whether a figure fails its bound; see `Bound.fails`."""
+    ends = {"certain": (figure.low, figure.high), "possible": (figure.high, figure.low)}
+    kind, other = ends.get(bound.fails, (None, None))
     if bound.max is not None:
-        return (figure.value if low is None else low) > bound.max
+        return (figure.value if kind is None else kind) > bound.max
     assert bound.min is not None
-    return (figure.value if high is None else high) < bound.min
+    return (figure.value if other is None else other) < bound.min

@@ -11,9 +11,9 @@ from ff_protocol.schema import Strict
 _FEW_FOR_NETWORK = 128
 _FEW_FOR_REPLAY = 512
 _MANY_FOR_REPLAY = 4096
-# Fewer than 16 images are held out of such a class: the interval of an AUC is 0.3 wide and excludes
-# nothing, neither harmlessness nor a network that knows its images by heart.
-_FEW_FOR_INTERVALS = 64
+# Fewer than 16 images are held out of such a class: the interval of an AUC is 0.3 wide, and a
+# network that knows its images by heart can stay below any bound that its lower end is held to.
+_FEW_FOR_PROOF = 64
 
 
 class Bound(Strict):
@@ -24,13 +24,14 @@ class Bound(Strict):
 
     Attributes:
         max, min: exactly one of them.
-        by: `value` fails a figure whose value lies beyond, whatever its interval.
+        fails: when it is `certain` that the figure lies beyond; when it was `found` there, whatever
+            its interval; or when that is `possible`, so that the opposite has to be shown.
         required: a figure that was not measured fails as well.
     """
 
     max: float | None = Field(default=None, allow_inf_nan=False)
     min: float | None = Field(default=None, allow_inf_nan=False)
-    by: Literal["interval", "value"] = "interval"
+    fails: Literal["certain", "found", "possible"] = "certain"
     required: bool = False
 
     @model_validator(mode="after")
@@ -38,6 +39,11 @@ class Bound(Strict):
         if (self.max is None) == (self.min is None):
             raise ValueError("give either max or min")
         return self
+
+    def __str__(self) -> str:
+        """Say it in a few words, for example `at most 0.8`."""
+        words = f"at most {self.max:g}" if self.max is not None else f"at least {self.min:g}"
+        return {"certain": "", "found": "by its value ", "possible": "surely "}[self.fails] + words
 
 
 class Thresholds(RootModel[dict[FigureName, Bound | None]]):
@@ -60,12 +66,12 @@ def default_thresholds(images: int) -> Thresholds:
 
     Chosen on `benchmarks/audit.py`; docs/audit.md tells what passes and what fails. Any training
     gives its images away a little, the more the fewer they are, so small classes have wider bounds.
-    The smallest are judged by what was found, not by what is certain.
+    Of the smallest it has to be shown that an attack does not work.
     """
     network = images < _FEW_FOR_NETWORK
     auc = Bound(max=0.8 if network else 0.75, required=True)
-    if judged_by_value(images):
-        auc = Bound(max=0.75, by="value", required=True)
+    if harmlessness_is_to_be_shown(images):
+        auc = Bound(max=0.85, fails="possible", required=True)
     replayed = 0.1 if images < _FEW_FOR_REPLAY else 0.05
     # 2,000 samples show a tenth of such a class at most.
     replayed = 0.02 if images >= _MANY_FOR_REPLAY else replayed
@@ -79,9 +85,9 @@ def default_thresholds(images: int) -> Thresholds:
     )
 
 
-def judged_by_value(images: int) -> bool:
-    """Say whether membership in so small a class is judged by its value, not by its interval."""
-    return images < _FEW_FOR_INTERVALS
+def harmlessness_is_to_be_shown(images: int) -> bool:
+    """Say whether membership in so small a class is judged by the upper end of its interval."""
+    return images < _FEW_FOR_PROOF
 
 
 def without_network(thresholds: Thresholds) -> Thresholds:

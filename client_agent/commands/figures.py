@@ -33,8 +33,4 @@ def _interval(item: JudgedFigure) -> str:
 
 
 def _bound(item: JudgedFigure) -> str:
-    if item.bound is None:
-        return ""
-    if item.bound.max is not None:
-        return f"at most {item.bound.max:g}"
-    return f"at least {item.bound.min:g}"
+    return "" if item.bound is None else str(item.bound)

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from client_agent.audit.thresholds import judged_by_value
+from client_agent.audit.thresholds import harmlessness_is_to_be_shown
 from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.network import denoising_loss, draw_sigma, network_inputs
 from client_agent.generator.presets import Preset
@@ -52,8 +52,8 @@ class CurvePoint:
         seconds: training time so far.
         loss: smoothed denoising loss of training images.
         held_out_loss: of the averaged weights on held-out images; None where there are none.
-        membership: lower bound of the attack's AUC that an audit of the whole class would find, or
-            its value where the audit goes by that; None likewise.
+        membership: end of the attack's AUC's interval that an audit of the whole class would judge;
+            None likewise.
     """
 
     step: int
@@ -121,7 +121,8 @@ class Watch:
         """Return what the audit judges, as if all images had been attacked.
 
         Returns:
-            the lower bound of the attack's AUC; its value for the smallest classes.
+            the lower end of the interval of the attack's AUC; the upper one for the smallest
+            classes, of which it has to be shown that the attack does not work.
         """
         sigma = torch.full((1,), _LEVEL * self._gaussian.sigma_data, device=self._sides.device)
         moved = []
@@ -134,14 +135,17 @@ class Watch:
         less = (members[:, None] < others[None, :]).mean()
         equal = (members[:, None] == others[None, :]).mean()
         auc = float(less + equal / 2)
-        return auc if judged_by_value(self._counts[0]) else least_auc(auc, *self._counts)
+        if harmlessness_is_to_be_shown(self._counts[0]):
+            return auc_interval(auc, *self._counts)[1]
+        return auc_interval(auc, *self._counts)[0]
 
 
-def least_auc(auc: float, members: int, others: int) -> float:
-    """Return the lower 95 % bound of an AUC (Hanley and McNeil, Radiology 143, 1982)."""
+def auc_interval(auc: float, members: int, others: int) -> tuple[float, float]:
+    """Return the 95 % interval of an AUC (Hanley and McNeil, Radiology 143, 1982)."""
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (members - 1) * (q1 - auc**2) + (others - 1) * (q2 - auc**2)
-    return auc - 1.96 * math.sqrt(max(variance, 0.0) / (members * others))
+    margin = 1.96 * math.sqrt(max(variance, 0.0) / (members * others))
+    return auc - margin, auc + margin
 
 
 def evaluation_interval(preset: Preset, passes: int = _DRAWS) -> int:

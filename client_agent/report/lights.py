@@ -2,24 +2,16 @@
 
 green   the bound is kept, and the whole interval keeps it
 amber   the estimate or a part of its interval lies beyond the bound, not all of it
-red     the whole interval lies beyond the bound: the rule by which release refuses
+red     release refuses: by default, when the whole interval lies beyond the bound
 grey    not measured, or nothing is demanded of it
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
+from client_agent.audit.gate import beyond
+from client_agent.audit.thresholds import Bound
 from client_agent.report.content import FigureRow, Light, worst
 from ff_protocol.card import Card, Figure
-
-
-class Bound(Protocol):
-    """The most, or the least, that a figure may be (`client_agent.audit.thresholds.Bound`)."""
-
-    max: float | None
-    min: float | None
-    required: bool
-
 
 EXPLANATIONS: dict[str, str] = {
     "membership_auc": "How well someone who has the module tells images that it was trained on "
@@ -62,12 +54,10 @@ def judge(figure: Figure | None, bound: Bound | None) -> Light:
     low = figure.value if figure.low is None else figure.low
     high = figure.value if figure.high is None else figure.high
     if bound.max is not None:
-        near, far = low, high
-        inside, outside = max(far, figure.value) <= bound.max, near > bound.max
+        inside = max(high, figure.value) <= bound.max
     else:
-        limit = bound.min if bound.min is not None else float("-inf")
-        inside, outside = min(low, figure.value) >= limit, high < limit
-    return "green" if inside else "red" if outside else "amber"
+        inside = min(low, figure.value) >= (float("-inf") if bound.min is None else bound.min)
+    return "red" if beyond(figure, bound) else "green" if inside else "amber"
 
 
 def rows(card: Card, bounds: Mapping[str, Bound | None]) -> tuple[FigureRow, ...]:
@@ -95,9 +85,6 @@ def overall(figures: tuple[FigureRow, ...]) -> Light:
 
 
 def _row(room: str, name: str, figure: Figure | None, bound: Bound | None) -> FigureRow:
-    words = ""
-    if bound is not None:
-        words = f"at most {bound.max:g}" if bound.max is not None else f"at least {bound.min:g}"
     return FigureRow(
         name=name,
         room=room,
@@ -105,6 +92,6 @@ def _row(room: str, name: str, figure: Figure | None, bound: Bound | None) -> Fi
         low=None if figure is None else figure.low,
         high=None if figure is None else figure.high,
         samples="" if figure is None else figure.samples,
-        bound=words,
+        bound="" if bound is None else str(bound),
         light=judge(figure, bound),
     )

@@ -15,7 +15,7 @@ from client_agent.audit.audit import (  # noqa: E402
     audit_samples,
     samples_wanted,
 )
-from client_agent.audit.gate import verdict  # noqa: E402
+from client_agent.audit.gate import beyond, verdict  # noqa: E402
 from client_agent.audit.membership import denoising_losses  # noqa: E402
 from client_agent.audit.membership_figures import membership_figures  # noqa: E402
 from client_agent.audit.reference import make_reference  # noqa: E402
@@ -265,20 +265,40 @@ def test_gate_judges_the_whole_interval_and_misses_what_was_not_measured():
     ]
 
 
-def test_a_bound_by_value_is_not_softened_by_a_wide_interval():
-    wide = Figure(value=0.8, low=0.55, high=0.93, samples="32-63")
-    by_value = Thresholds({"membership_auc": Bound(max=0.75, by="value")})
-    by_interval = Thresholds({"membership_auc": Bound(max=0.75)})
-    assert verdict({"membership_auc": wide}, by_value)
-    assert not verdict({"membership_auc": wide}, by_interval)
-    low = Thresholds({"coverage": Bound(min=0.5, by="value")})
-    assert verdict({"coverage": Figure(value=0.4, low=0.2, high=0.6, samples="32-63")}, low)
+@pytest.mark.parametrize(
+    ("fails", "lowest", "text"),
+    [("certain", 0.61, "at most 0.6"), ("found", 0.55, "by its value at most 0.6"),
+     ("possible", 0.3, "surely at most 0.6")],
+)  # fmt: skip
+def test_a_bound_fails_what_is_certain_found_or_possible(fails, lowest, text):
+    """0.7 in an interval of which the lower end moves; 0.3 mirrored for a least."""
+    figures = {
+        low: Figure(value=value, low=low, high=high, samples="32-63")
+        for low, value, high in (
+            (0.61, 0.7, 0.8),
+            (0.55, 0.7, 0.8),
+            (0.3, 0.5, 0.65),
+            (0.2, 0.4, 0.6),
+        )
+    }
+    most, least = Bound(max=0.6, fails=fails), Bound(min=0.4, fails=fails)
+    assert {low for low, figure in figures.items() if beyond(figure, most)} == {
+        low for low in figures if low >= lowest
+    }
+    mirrored = {
+        low: Figure(value=1 - figure.value, low=1 - figure.high, high=1 - low, samples="32-63")
+        for low, figure in figures.items()
+    }
+    assert {low for low, figure in mirrored.items() if beyond(figure, least)} == {
+        low for low in figures if low >= lowest
+    }
+    assert str(most) == text
 
 
-def test_only_the_smallest_classes_are_judged_by_the_value_of_the_attack():
+def test_of_the_smallest_classes_it_has_to_be_shown_that_the_attack_fails():
     judged = {n: default_thresholds(n).root["membership_auc"] for n in (16, 63, 64, 128)}
-    assert [bound.by for bound in judged.values()] == ["value", "value", "interval", "interval"]
-    assert [bound.max for bound in judged.values()] == [0.75, 0.75, 0.8, 0.75]
+    assert [bound.fails for bound in judged.values()] == ["possible"] * 2 + ["certain"] * 2
+    assert [bound.max for bound in judged.values()] == [0.85, 0.85, 0.8, 0.75]
 
 
 def test_a_site_tightens_or_lifts_single_bounds():

@@ -7,7 +7,6 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
 
+from client_agent.audit.thresholds import Bound
 from client_agent.home import Home
 from client_agent.report.charts import learning_chart, ticks
 from client_agent.report.content import FigureRow, LearningCurve
@@ -266,8 +266,8 @@ def test_a_complaint_of_the_browser_would_be_noticed(tmp_path):
     assert any("broken" in text for text in console_messages(page))
 
 
-def bound(most=None, least=None, required=False):
-    return SimpleNamespace(max=most, min=least, required=required)
+def bound(most=None, least=None, required=False, fails="certain"):
+    return Bound(max=most, min=least, required=required, fails=fails)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +282,8 @@ def bound(most=None, least=None, required=False):
         (0.8, 0.7, 0.9, bound(least=0.5), "green"),
         (0.55, 0.45, 0.6, bound(least=0.5), "amber"),
         (0.4, 0.3, 0.45, bound(least=0.5), "red"),
+        (0.58, 0.5, 0.65, bound(0.6, fails="possible"), "red"),
+        (0.62, 0.55, 0.7, bound(0.6, fails="found"), "red"),
         (0.5, None, None, None, "grey"),
     ],
 )
