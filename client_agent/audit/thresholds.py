@@ -71,7 +71,7 @@ def default_thresholds(images: int) -> Thresholds:
     network = images < _FEW_FOR_NETWORK
     auc = Bound(max=0.8 if network else 0.75, required=True)
     if harmlessness_is_to_be_shown(images):
-        auc = Bound(max=0.85, fails="possible", required=True)
+        auc = Bound(max=0.8, fails="possible", required=True)
     replayed = 0.1 if images < _FEW_FOR_REPLAY else 0.05
     # 2,000 samples show a tenth of such a class at most.
     replayed = 0.02 if images >= _MANY_FOR_REPLAY else replayed
