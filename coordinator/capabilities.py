@@ -1,8 +1,9 @@
 """What sites say of their programs, for the operator (ff_protocol.capabilities).
 
-    capabilities/<site>/<time>.dsse            signed, the time as fourteen digits in UTC
+    capabilities/<site>/<time>-<hash>.dsse     signed, the time as fourteen digits in UTC
 
-Only the newest of a site is kept. It is not handed to other sites.
+Only the newest of a site is kept: of two from one second, the one that came later. It is not handed
+to other sites.
 """
 
 import datetime as dt
@@ -10,6 +11,7 @@ import datetime as dt
 from coordinator.errors import RefusedStatementError
 from coordinator.store import Store
 from ff_protocol import dsse
+from ff_protocol.canonical import sha256_hex
 from ff_protocol.capabilities import Capabilities, read_capabilities
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import FederatedFactoryError
@@ -28,9 +30,10 @@ def add(store: Store, payload: dsse.VerifiedPayload, envelope: bytes) -> bool:
     """
     value = read_capabilities(payload, at=utc_now())
     prefix = f"{PREFIX}{check_site_id(value.site_id)}/"
-    key = f"{prefix}{''.join(filter(str.isdigit, value.issued_at))}.dsse"
+    moment = f"{prefix}{''.join(filter(str.isdigit, value.issued_at))}"
+    key = f"{moment}-{sha256_hex(envelope)[:16]}.dsse"
     earlier = list(store.list(prefix))
-    if max(earlier, default="") > key:
+    if any(other[: len(moment)] > moment for other in earlier):
         raise RefusedStatementError(
             f"{value.site_id} has said something later of its program",
             hint="its clock may have been set back: it says so again when something changes",

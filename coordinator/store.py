@@ -5,7 +5,7 @@
     publications/<module digest>.dsse          signed publications
     revocations/<issuer>/<sequence>.dsse       signed revocations, sequence in eight digits
     specs/<revision>.dsse                      later revisions of the spec (spec_book.py)
-    capabilities/<site>/<time>.dsse            what sites say of their programs (capabilities.py)
+    capabilities/<site>/<time>-<hash>.dsse     what sites say of their programs (capabilities.py)
     format/<version>.json                      what programs this store needs (store_format.py)
     heads/<site>/<sequence>.dsse               signed heads, sequence in eight digits
     feed/<number>.txt                          the order in which statements came (feed.py)

@@ -129,8 +129,8 @@ def test_what_sites_say_is_kept_once_each_and_shown_to_the_operator(home):
         return capabilities.add(store, payload, envelope)
 
     assert not say(1, 0)
-    assert not say(2, 1)
-    assert say(2, 1)  # of one moment only the first counts
+    assert not say(1, 1)
+    assert not say(2, 1)  # of one second the later one counts: a revision may be adopted at once
     with pytest.raises(RefusedStatementError, match="said something later"):
         say(1, 0)
     assert len(list(store.list("capabilities/"))) == 1
