@@ -111,7 +111,5 @@ def _sign_revocation(
         envelope = dsse.sign(build_revocation(draft), signer)
         signed = read_revocation(dsse.verify(envelope, trust, (Role.AUTHORITY,), at=now))
         # Taken only if the operator signs two at once: then the next number.
-        key = revocation_key(signed)
-        if store.put_if_absent(key, envelope):
-            book.feed.append(key)
+        if book.enter(revocation_key(signed), envelope):
             return

@@ -116,12 +116,16 @@ class StatementBook:
             module: self._publisher(publication_key(module)) for module in revocation.modules
         }
         rules.check_right(revocation, publishers)
-        created = self.store.put_if_absent(key, envelope)
-        self.feed.append(key)
-        if created:
+        if self.enter(key, envelope):
             return False
         # Another replica was faster: either with this very statement, or with a fork.
         return rules.already_revoked(revocation, self.revocations(revocation.issuer))
+
+    def enter(self, key: str, envelope: bytes) -> bool:
+        """Put a checked revocation into the store and the feed; False if its number is taken."""
+        created = self.store.put_if_absent(key, envelope)
+        self.feed.append(key)
+        return created
 
     def unknown_to(self, known: set[str]) -> Iterator[bytes]:
         """Yield the envelopes whose hash is not in `known`: revocations first, each in order."""
