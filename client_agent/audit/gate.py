@@ -53,9 +53,11 @@ def verdict(figures: Mapping[str, Figure], thresholds: Thresholds) -> tuple[Fail
 
 def beyond(figure: Figure, bound: Bound) -> bool:
     """Say whether a figure fails its bound; see `Bound.fails`."""
-    ends = {"certain": (figure.low, figure.high), "possible": (figure.high, figure.low)}
-    kind, other = ends.get(bound.fails, (None, None))
+    low = figure.value if figure.low is None else figure.low
+    high = figure.value if figure.high is None else figure.high
+    kindest, worst = (low, high) if bound.max is not None else (high, low)
+    judged = {"certain": kindest, "found": figure.value, "possible": worst}[bound.fails]
     if bound.max is not None:
-        return (figure.value if kind is None else kind) > bound.max
+        return judged > bound.max
     assert bound.min is not None
-    return (figure.value if other is None else other) < bound.min
+    return judged < bound.min

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from client_agent.audit.intervals import auc
 from client_agent.audit.thresholds import harmlessness_is_to_be_shown
 from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.network import denoising_loss, draw_sigma, network_inputs
@@ -132,20 +133,21 @@ class Watch:
             denoised = estimate + self._gaussian.error(sigma) * network(inputs, c_noise)
             moved.append((denoised - clean).square().mean((1, 2, 3)))
         members, others = torch.cat(moved).double().cpu().numpy().reshape(2, -1)
-        less = (members[:, None] < others[None, :]).mean()
-        equal = (members[:, None] == others[None, :]).mean()
-        auc = float(less + equal / 2)
-        if harmlessness_is_to_be_shown(self._counts[0]):
-            return auc_interval(auc, *self._counts)[1]
-        return auc_interval(auc, *self._counts)[0]
+        low, high = expected_interval(auc(-members, -others), *self._counts)
+        return high if harmlessness_is_to_be_shown(self._counts[0]) else low
 
 
-def auc_interval(auc: float, members: int, others: int) -> tuple[float, float]:
-    """Return the 95 % interval of an AUC (Hanley and McNeil, Radiology 143, 1982)."""
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = auc * (1 - auc) + (members - 1) * (q1 - auc**2) + (others - 1) * (q2 - auc**2)
+def expected_interval(value: float, members: int, others: int) -> tuple[float, float]:
+    """Return the 95 % interval of an AUC of `value` (Hanley and McNeil, Radiology 143, 1982).
+
+    Unlike DeLong's (client_agent/audit/intervals.py) it needs no scores, so it can be told of more
+    images than were attacked.
+    """
+    q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
+    variance = value * (1 - value)
+    variance += (members - 1) * (q1 - value**2) + (others - 1) * (q2 - value**2)
     margin = 1.96 * math.sqrt(max(variance, 0.0) / (members * others))
-    return auc - margin, auc + margin
+    return value - margin, value + margin
 
 
 def evaluation_interval(preset: Preset, passes: int = _DRAWS) -> int:

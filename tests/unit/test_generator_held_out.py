@@ -14,9 +14,9 @@ from client_agent.generator.gaussian import fit_gaussian  # noqa: E402
 from client_agent.generator.held_out import (  # noqa: E402
     CurvePoint,
     Watch,
-    auc_interval,
     curve_values,
     evaluation_interval,
+    expected_interval,
     memorises,
     merit,
 )
@@ -107,16 +107,16 @@ def test_the_smallest_classes_are_watched_by_what_is_possible_and_others_by_what
 
     pairs = 8 * 8  # each is won, lost or a tie
     for count, end in ((63, 1), (64, 0)):
-        ends = [auc_interval(k / (2 * pairs), count, 8)[end] for k in range(2 * pairs + 1)]
+        ends = [expected_interval(k / (2 * pairs), count, 8)[end] for k in range(2 * pairs + 1)]
         assert watched(count) in ends
 
 
 def test_the_bound_of_an_auc_is_hanleys_and_narrows_with_more_images():
     # Their example: an area of 0.893 for 51 and 58 images has a standard error of 0.032.
     ends = (0.893 - 1.96 * 0.032, 0.893 + 1.96 * 0.032)
-    assert auc_interval(0.893, 51, 58) == pytest.approx(ends, abs=2e-3)
-    assert auc_interval(0.8, 20, 10)[0] < auc_interval(0.8, 500, 100)[0] < 0.8
-    assert auc_interval(1.0, 20, 10) == (1.0, 1.0)
+    assert expected_interval(0.893, 51, 58) == pytest.approx(ends, abs=2e-3)
+    assert expected_interval(0.8, 20, 10)[0] < expected_interval(0.8, 500, 100)[0] < 0.8
+    assert expected_interval(1.0, 20, 10) == (1.0, 1.0)
 
 
 def known(*lows: float) -> list[CurvePoint]:
