@@ -39,11 +39,12 @@ def admitted_modules(home: Home) -> tuple[AdmittedModule, ...]:
 
 def usable_modules(home: Home, spec: FederationSpec) -> tuple[AdmittedModule, ...]:
     """Return the admitted modules that fit the spec: it may have changed since they came."""
-    return tuple(
-        module
-        for module in admitted_modules(home)
-        if module.card.class_name in spec.classes and module.card.image == spec.image
-    )
+    return tuple(module for module in admitted_modules(home) if fits(module.card, spec))
+
+
+def fits(card: Card, spec: FederationSpec) -> bool:
+    """Say whether a module of this card makes images of the spec, of one of its classes."""
+    return card.class_name in spec.classes and card.image == spec.image
 
 
 def waiting_modules(home: Home) -> tuple[AdmittedModule, ...]:

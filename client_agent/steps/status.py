@@ -18,9 +18,9 @@ from client_agent.registry.heads import load_heads, suspicions
 from client_agent.registry.members import load_members, roots_version
 from client_agent.registry.modules import (
     admitted_modules,
+    fits,
     own_modules,
     read_card,
-    usable_modules,
     waiting_modules,
 )
 from client_agent.registry.refusals import refusals
@@ -70,7 +70,8 @@ def status(site: Site) -> dict[str, Any]:
     store = ShardStore(site.home.shards, site.spec, site.trust.federation_id)
     certificates = validity(site, utc_now())
     members = load_members(site, utc_now())
-    plan = plan_dataset(admitted_modules(site.home), site.spec)
+    admitted = admitted_modules(site.home)
+    plan = plan_dataset(admitted, site.spec)
     used = {portion.module.digest: portion.count for portion in plan}
     modules = [
         {
@@ -81,10 +82,10 @@ def status(site: Site) -> dict[str, Any]:
             "synthesised": store.has(module.digest, used.get(module.digest, 0)),
             "suspicious": _suspicious(site, module.digest),
         }
-        for module in admitted_modules(site.home)
+        for module in admitted
     ]
     here = {module["digest"] for module in modules}
-    usable = {module.digest for module in usable_modules(site.home, site.spec)}
+    usable = {module.digest for module in admitted if fits(module.card, site.spec)}
     return {
         "site": site.site_id,
         "home": str(site.home.root),
