@@ -146,6 +146,8 @@ class Ground:
             except (NetworkError, IdentityError) as error:
                 self.check_store()
                 last = error
+                with self._lock:
+                    pass  # a restart under way takes its time on a busy machine, and no try
             finally:
                 if client is not None:
                     self.acknowledged += client.bytes_sent
