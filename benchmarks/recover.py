@@ -59,7 +59,7 @@ def main(**values: Any) -> None:
     the end; the same command again goes on with what is missing.
 
     Arms: own, fedavg, fedprox and scaffold (each also with _gn for GroupNorm), poe_local, gaussian,
-    vae, ddpm, ff, ff_mixed, ff_poe, centralised, centralised_ensemble.
+    vae, ddpm, ff, ff_evidence, ff_mixed, ff_poe, centralised, centralised_ensemble.
     """
     console = Console(as_json=False, quiet=values["quiet"])
     listen_for_stop()

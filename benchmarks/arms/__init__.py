@@ -19,15 +19,16 @@ TITLES = {
     "vae": "VAE per class",
     "ddpm": "diffusers' stock DDPM per class",
     "ff": "Federated Factory, synthetic images only",
+    "ff_evidence": "the same and the modules' evidence",
     "ff_mixed": "Federated Factory, own class mixed in",
-    "ff_poe": "the same, product of experts",
+    "ff_poe": "those multiplied: product of experts",
     "centralised": "images pooled, one classifier",
     "centralised_ensemble": "images pooled, ensemble of 5",
 }
 BY_DEFAULT = tuple(name for name in TITLES if name != "ddpm")
 """The stock recipe is a comparison of generators, not a rival; it is run when asked for."""
 
-SPENDS_BUDGET = frozenset({"vae", "ddpm", "ff", "ff_mixed", "ff_poe"})
+SPENDS_BUDGET = frozenset({"vae", "ddpm", "ff", "ff_evidence", "ff_mixed", "ff_poe"})
 """Arms that turn more seconds into better images: `--curve` repeats these alone."""
 
 
@@ -46,6 +47,7 @@ def find_arm(name: str) -> "Arm":
 
         return {
             "ff": federated_factory.synthetic_only,
+            "ff_evidence": federated_factory.with_evidence,
             "ff_mixed": federated_factory.mixed,
             "ff_poe": federated_factory.mixed_product,
         }[name]

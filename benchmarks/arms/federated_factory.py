@@ -1,4 +1,7 @@
-"""Federated Factory: one classifier on synthetic images, and each site's real class mixed in.
+"""Federated Factory: one classifier on synthetic images, the modules' evidence, own class mixed in.
+
+**Evidence.** What each module says of an image (client_agent/evidence) is multiplied with what the
+classifier says, as `ff-agent predict --evidence` does. It needs no training and no more bytes.
 
 **Mixing.** A site that put its real images beside the others' synthetic ones would teach its
 classifier to tell real from synthetic: only its own class would be real, and every real image
@@ -18,17 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from benchmarks.arms.classifiers import Classifier, product, train_classifier
 from benchmarks.arms.keeping import Work, keep, total
-from benchmarks.arms.modules import Stage, make_stage
+from benchmarks.arms.modules import Stage, admitted, make_stage, spec_of
 from benchmarks.arms.rerendering import rerender
 from benchmarks.recovery.data import Labelled
-from benchmarks.recovery.task import Learnt, Predictor, Task
+from benchmarks.recovery.task import Learnt, Predictor, Probabilities, Task
 from client_agent.classifier.network import build_network
 from client_agent.demo.averaging import plain
+from client_agent.evidence.judgement import class_evidence
+from client_agent.evidence.judgement import product as multiply
 from ff_protocol.files import write_atomically
 
 MIXED_SHARE = 0.5
@@ -39,9 +45,42 @@ _WEIGHTS = "classifier.safetensors"
 def synthetic_only(task: Task) -> Learnt:
     """Train the one classifier that every site ends with: no real image is in its training set."""
     stage = make_stage(task)
+    classifier, work = _synthetic_classifier(task, stage)
+    done = total([stage.work, work])
+    return _learnt(stage, [classifier.predictor(task)], done, classifier.describe())
+
+
+def with_evidence(task: Task) -> Learnt:
+    """Multiply that classifier with the modules' evidence: nothing more is trained or sent."""
+    stage = make_stage(task)
+    classifier, work = _synthetic_classifier(task, stage)
+    modules = [admitted(folder) for folder in stage.modules.values()]
+    known, spec = list(classifier.known), spec_of(task, 1)
+    judge = classifier.predictor(task)
+
+    def predict(images: NDArray[np.uint8]) -> Probabilities:
+        evidence = np.full((len(images), len(task.classes)), -np.inf)
+        names = [spec.classes[label] for label in known]
+        evidence[:, known] = class_evidence(modules, names, images, spec, task.progress)
+        return multiply(judge(images), evidence)
+
+    return _learnt(stage, [predict], total([stage.work, work]), classifier.describe())
+
+
+def _synthetic_classifier(task: Task, stage: Stage) -> tuple[Classifier, Work]:
+    """Train, or read back, the classifier that saw synthetic images only."""
     left = (1 - task.rule.reserve / 2) * task.seconds - stage.work.seconds
-    classifier = train_classifier(task, stage.synthetic, left)
-    return _learnt(stage, [classifier.predictor(task)], stage.work, classifier.describe())
+    folder = task.work / "classifier"
+
+    def train() -> dict[str, Any]:
+        classifier = train_classifier(task, stage.synthetic, left)
+        return {**_write(classifier, folder), **classifier.describe()}
+
+    work = keep(folder, train)
+    values = work.values
+    classifier = _read(task, folder, values["known"])
+    passes = {"epochs": values["epochs"], "recipe_epochs": values["recipe_epochs"]}
+    return replace(classifier, **passes), work
 
 
 def mixed(task: Task) -> Learnt:
@@ -99,10 +138,7 @@ def _mix_and_train(
     data = mix(task, stage, site)
     left = seconds - (time.monotonic() - started)
     classifier = train_classifier(task, data, left, seed=task.seed + 1000 * site)
-    assert classifier.network is not None, "a stage has at least two classes"
-    weights = save_tensors(plain(classifier.network.state_dict()))
-    write_atomically(folder / _WEIGHTS, weights)
-    return {"bytes": len(weights), "known": list(classifier.known)}
+    return _write(classifier, folder)
 
 
 def mix(task: Task, stage: Stage, site: int) -> Labelled:
@@ -115,6 +151,14 @@ def mix(task: Task, stage: Stage, site: int) -> Labelled:
         drawn = rerender(task, site, label, round(MIXED_SHARE * len(members)), folder)
         images[members[: len(drawn)]] = drawn
     return Labelled(images, stage.synthetic.labels)
+
+
+def _write(classifier: Classifier, folder: Path) -> dict[str, Any]:
+    assert classifier.network is not None, "a stage has at least two classes"
+    weights = save_tensors(plain(classifier.network.state_dict()))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / _WEIGHTS, weights)
+    return {"bytes": len(weights), "known": list(classifier.known)}
 
 
 def _read(task: Task, folder: Path, known: list[int]) -> Classifier:

@@ -109,8 +109,8 @@ def make_stage(task: Task) -> Stage:
             )
             made.append(keep(folder, make))
             shown.update(number + 1, task.classes[label])
-    modules = [_admitted(folder) for folder in folders.values()]
-    spec = _spec(task, plan.samples)
+    modules = [admitted(folder) for folder in folders.values()]
+    spec = spec_of(task, plan.samples)
     store = ShardStore(task.work / "shards", spec, FEDERATION)
     portions = plan_dataset(modules, spec)
     sampled = keep(task.work / "shards", lambda: {"made": synthesise(portions, store)})
@@ -172,7 +172,7 @@ def _measure(task: Task, preset: Preset) -> dict[str, Any]:
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     export_module(trained, folder / MODULE_FILE)
-    session = ModuleSession(folder / MODULE_FILE, "0" * 64, _spec(task, 1), FEDERATION)
+    session = ModuleSession(folder / MODULE_FILE, "0" * 64, spec_of(task, 1), FEDERATION)
     session.run_batch(0)
     started = time.monotonic()
     for _ in session.run_batches(range(_MEASURED_BATCHES)):
@@ -215,7 +215,7 @@ def _audit(
         trained,
         training,
         held_out,
-        spec=_spec(task, 1),
+        spec=spec_of(task, 1),
         federation_id=FEDERATION,
         site_classes=SiteClasses(held.images[others], held.labels[others])
         if others.any()
@@ -262,7 +262,7 @@ def _report(shown: Shown, number: int, name: str, now: TrainingProgress) -> None
     shown.update(number + now.fraction, f"{name}: loss {now.loss:.4f}")
 
 
-def _admitted(folder: Path) -> AdmittedModule:
+def admitted(folder: Path) -> AdmittedModule:
     """Read a module back as admission would leave it; its digest covers model and card."""
     parts = [
         canonical.sha256_hex((folder / name).read_bytes()) for name in (MODULE_FILE, CARD_FILE)
@@ -270,7 +270,7 @@ def _admitted(folder: Path) -> AdmittedModule:
     return AdmittedModule(canonical.sha256_hex("".join(parts).encode()), read_card(folder), folder)
 
 
-def _spec(task: Task, samples: int) -> FederationSpec:
+def spec_of(task: Task, samples: int) -> FederationSpec:
     """The spec of this federation; class names of a file may break the product's naming rules."""
     return parse_spec(
         {
@@ -292,7 +292,7 @@ def _card(task: Task, site: int, label: int, trained: TrainedGenerator, audit: A
         site_id=f"site-{site}",
         class_name=f"class-{label}",
         class_index=label,
-        image=_spec(task, 1).image,
+        image=spec_of(task, 1).image,
         generator=generator_card(trained),
         training=training_card(trained, len(_parts(task, site, label)[0])),
         fidelity=audit.fidelity,

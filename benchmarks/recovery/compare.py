@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmarks.recovery.results import Summary
 
-OURS = ("ff", "ff_mixed", "ff_poe")
+OURS = ("ff", "ff_evidence", "ff_mixed", "ff_poe")
 
 
 def compare(summaries: Sequence["Summary"]) -> list[dict[str, Any]]:

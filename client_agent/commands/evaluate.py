@@ -2,11 +2,19 @@
 
 from typing import Any
 
-from client_agent.commands.common import Call, data_options, needed, plain, site_command
+from client_agent.commands.common import (
+    Call,
+    data_options,
+    evidence_option,
+    needed,
+    plain,
+    site_command,
+)
 
 
 @site_command("evaluate")
 @data_options
+@evidence_option
 def command(call: Call, **values: Any) -> None:
     """Measure the classifier on labelled images that no one trained on.
 
@@ -26,13 +34,15 @@ def command(call: Call, **values: Any) -> None:
         labels=values["labels"],
         source=make_source_options(values),
         split=values["split"] or "test",
+        evidence=values["evidence"],
         progress=call.console.progress,
     )
 
     def lines() -> None:
         figures = evaluated.figures
+        asked = ", the modules asked, too" if evaluated.evidence else ""
         print(
-            f"{evaluated.images} images: accuracy {figures['accuracy']:.4f}, "
+            f"{evaluated.images} images{asked}: accuracy {figures['accuracy']:.4f}, "
             f"macro AUROC {_figure(figures['macro_auroc'])}, macro F1 {figures['macro_f1']:.4f}"
         )
         rows: list[list[object]] = []

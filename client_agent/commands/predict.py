@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from client_agent.commands.common import LOCATION, Call, needed, plain, site_command
+from client_agent.commands.common import (
+    LOCATION,
+    Call,
+    evidence_option,
+    needed,
+    plain,
+    site_command,
+)
 
 if TYPE_CHECKING:
     from client_agent.steps.predict import Predicted
@@ -16,6 +23,7 @@ if TYPE_CHECKING:
     "--data", type=LOCATION, help="Images: folder, DICOM tree, .npz, dicomweb:https://..."
 )
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Of an .npz file.")
+@evidence_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -27,7 +35,12 @@ if TYPE_CHECKING:
     help="Also write a DICOM Structured Report (TID 1500) for each image into this folder.",
 )
 def command(
-    call: Call, data: Any, split: str | None, output: Path | None, dicom_sr: Path | None
+    call: Call,
+    data: Any,
+    split: str | None,
+    evidence: bool,
+    output: Path | None,
+    dicom_sr: Path | None,
 ) -> None:
     """Label new images with the classifier in use.
 
@@ -43,7 +56,9 @@ def command(
 
     source = needed(data, "--data")
     progress = call.console.progress
-    predicted = predict(call.site(), source, split=split or "test", progress=progress)
+    predicted = predict(
+        call.site(), source, split=split or "test", evidence=evidence, progress=progress
+    )
     if output is not None:
         write_predictions(predicted, output)
     reports: tuple[int, tuple[tuple[str, str], ...]] = (0, ())

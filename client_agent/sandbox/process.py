@@ -4,6 +4,7 @@ A worker is a process for one module, whatever becomes of it. It is watched by p
 since the last question where the system tells it, wall time everywhere.
 """
 
+import io
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from typing import BinaryIO
 
 import numpy as np
 
@@ -93,8 +95,15 @@ class ModelProcess:
         Raises:
             RefusedError: the runtime cannot load it within the limits.
         """
-        with model.open("rb") as stream, self._turn(self._limits.load_seconds) as lane:
-            left = os.fstat(stream.fileno()).st_size
+        with model.open("rb") as stream:
+            self._load(stream, os.fstat(stream.fileno()).st_size)
+
+    def load_bytes(self, model: bytes) -> None:
+        """Hand over a model that lies in memory; as `load`."""
+        self._load(io.BytesIO(model), len(model))
+
+    def _load(self, stream: BinaryIO, left: int) -> None:
+        with self._turn(self._limits.load_seconds) as lane:
             lane.send(SIZE.pack(left))
             while left:
                 piece = stream.read(min(left, MIB))

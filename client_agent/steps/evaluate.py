@@ -9,6 +9,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
 from client_agent.sources.location import Location
 from client_agent.sources.options import NOTHING_SAID, SourceOptions
+from client_agent.steps.evidence import gather_evidence
 from client_agent.steps.predict import judge, open_current_classifier
 from client_agent.steps.reading import read_labelled
 
@@ -19,6 +20,7 @@ class Evaluated:
 
     Attributes:
         classifier: its SHA-256.
+        evidence: whether the modules were asked, too (client_agent/evidence).
         images: how many.
         figures: see `classifier.evaluation.Evaluation`.
         flagged: share of the images flagged as unlike the training set.
@@ -26,6 +28,7 @@ class Evaluated:
     """
 
     classifier: str
+    evidence: bool
     images: int
     figures: dict[str, Any]
     flagged: float
@@ -39,12 +42,15 @@ def evaluate(
     labels: Path | None = None,
     source: SourceOptions = NOTHING_SAID,
     split: str = "test",
+    evidence: bool = False,
     progress: Progress = SILENT,
 ) -> Evaluated:
     """Measure accuracy, macro AUROC, macro F1 and the confusion matrix.
 
     Raises:
-        NotReadyError: there is no classifier. DataError: no usable labelled images.
+        NotReadyError: there is no classifier, or it was made from other modules than are here.
+        DataError: no usable labelled images.
+        RefusedError: a module cannot be asked.
     """
     from client_agent.classifier.evaluation import evaluate_probabilities
     from client_agent.classifier.local_calibration import read_local
@@ -59,9 +65,10 @@ def evaluate(
         split=split,
         progress=progress,
     )
+    said = gather_evidence(site, classifier, loaded.images, progress) if evidence else None
     with progress.task("evaluating", len(loaded.images)) as task:
         local = read_local(site.home, classifier.digest)
-        probabilities, _, flagged = judge(classifier, local, loaded.images)
+        probabilities, _, flagged = judge(classifier, local, loaded.images, said)
         task.update(len(loaded.images))
     figures = evaluate_probabilities(
         probabilities, loaded.labels, classes=loaded.classes, known=classifier.classes
@@ -69,6 +76,7 @@ def evaluate(
     skipped = tuple((item.identifier, item.reason) for item in loaded.skipped)
     return Evaluated(
         classifier=classifier.digest,
+        evidence=evidence,
         images=len(loaded.images),
         figures=figures.to_dict(),
         flagged=round(float(flagged.mean()), 4),

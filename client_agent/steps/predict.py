@@ -13,6 +13,7 @@ from client_agent.preparation.prepare import read_recipe
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
 from client_agent.sources.location import Location
+from client_agent.steps.evidence import gather_evidence
 from client_agent.steps.reading import read_unlabelled
 from ff_protocol import canonical
 from ff_protocol.files import write_atomically
@@ -55,10 +56,11 @@ class Predicted:
         unknown_classes: classes of the federation that it does not know (no module yet, or
             revoked): their images get the label of another class or the flag.
         locally_calibrated: whether the site's own calibration was used.
+        evidence: whether the modules were asked, too (client_agent/evidence).
         flag_below: images whose `in_distribution` is lower are flagged.
         predictions: one an image.
         skipped: unreadable images, identifier and reason.
-        seconds: reading, preparing and classifying.
+        seconds: reading, preparing, asking the modules and classifying.
         images_per_second: over these seconds.
         classifier_images_per_second: of the classifier alone.
     """
@@ -66,6 +68,7 @@ class Predicted:
     classifier: str
     unknown_classes: tuple[str, ...]
     locally_calibrated: bool
+    evidence: bool
     flag_below: float
     predictions: tuple[Prediction, ...]
     skipped: tuple[tuple[str, str], ...]
@@ -80,12 +83,26 @@ class Predicted:
 
 
 def predict(
-    site: Site, data: Location, *, split: str = "test", progress: Progress = SILENT
+    site: Site,
+    data: Location,
+    *,
+    split: str = "test",
+    evidence: bool = False,
+    progress: Progress = SILENT,
 ) -> Predicted:
     """Label images whose classes need not be known.
 
+    Args:
+        site: whose classifier.
+        data: where the images are.
+        split: of an .npz file.
+        evidence: multiply the classifier's probabilities with what the modules say.
+        progress: watches.
+
     Raises:
-        NotReadyError: there is no classifier. DataError: no readable image.
+        NotReadyError: there is no classifier, or it was made from other modules than are here.
+        DataError: no readable image.
+        RefusedError: a module cannot be asked.
     """
     from client_agent.classifier.local_calibration import read_local
 
@@ -94,18 +111,23 @@ def predict(
     local = read_local(site.home, classifier.digest)
     recipe = read_recipe(classifier.preprocessing)
     loaded = read_unlabelled(data, recipe, split=split, progress=progress)
+    said = gather_evidence(site, classifier, loaded.images, progress) if evidence else None
     begun = time.monotonic()
     predictions: list[Prediction] = []
     with progress.task("predicting", len(loaded.images)) as task:
         for start in range(0, len(loaded.images), _PART):
             part = slice(start, start + _PART)
-            predictions += _judged(classifier, local, loaded.images[part], loaded.identifiers[part])
+            judged = judge(
+                classifier, local, loaded.images[part], None if said is None else said[part]
+            )
+            predictions += _predictions(classifier.classes, loaded.identifiers[part], *judged)
             task.update(len(predictions))
     ended = time.monotonic()
     return Predicted(
         classifier=classifier.digest,
         unknown_classes=tuple(name for name in site.spec.classes if name not in classifier.classes),
         locally_calibrated=local is not None,
+        evidence=evidence,
         flag_below=1.0 if local is None else local.flag_below,
         predictions=tuple(predictions),
         skipped=tuple((item.identifier, item.reason) for item in loaded.skipped),
@@ -116,7 +138,10 @@ def predict(
 
 
 def judge(
-    classifier: "ClassifierFile", local: "LocalCalibration | None", images: Any
+    classifier: "ClassifierFile",
+    local: "LocalCalibration | None",
+    images: Any,
+    evidence: Any = None,
 ) -> tuple[Any, Any, Any]:
     """Run the classifier as this site uses it: its own calibration included.
 
@@ -124,6 +149,7 @@ def judge(
         classifier: the classifier.
         local: what the site measured for it, if anything.
         images: uint8 [n, H, W, C].
+        evidence: of the modules, from `gather_evidence`, float64 [n, k]; None: they have no say.
 
     Returns:
         probabilities float32 [n, k], `in_distribution` float32 [n], and bool [n]: flagged as
@@ -132,31 +158,35 @@ def judge(
     from client_agent.classifier.local_calibration import retemper
 
     probabilities, nearness = classifier.run(images)
-    if local is None:
-        return probabilities, nearness, nearness < 1
-    return retemper(probabilities, local.temperature), nearness, nearness < local.flag_below
+    limit = 1.0
+    if local is not None:
+        probabilities, limit = retemper(probabilities, local.temperature), local.flag_below
+    if evidence is not None:
+        from client_agent.evidence.judgement import product
+
+        probabilities = product(probabilities, evidence)
+    return probabilities, nearness, nearness < limit
 
 
-def _judged(
-    classifier: "ClassifierFile",
-    local: "LocalCalibration | None",
-    images: Any,
+def _predictions(
+    classes: tuple[str, ...],
     identifiers: tuple[str, ...],
+    probabilities: Any,
+    nearness: Any,
+    flagged: Any,
 ) -> Iterator[Prediction]:
-    """Label a few images, uint8 [n, H, W, C]."""
     for identifier, row, near, flag in zip(
-        identifiers, *judge(classifier, local, images), strict=True
+        identifiers, probabilities, nearness, flagged, strict=True
     ):
         best = int(row.argmax())
         yield Prediction(
             identifier=identifier,
-            label=classifier.classes[best],
+            label=classes[best],
             probability=round(float(row[best]), 6),
             out_of_distribution=bool(flag),
             in_distribution=round(float(near), 4),
             probabilities={
-                name: round(float(value), 6)
-                for name, value in zip(classifier.classes, row, strict=True)
+                name: round(float(value), 6) for name, value in zip(classes, row, strict=True)
             },
         )
 

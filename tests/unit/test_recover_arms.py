@@ -124,12 +124,15 @@ def test_the_stock_recipe_trains_and_samples_within_bounds(monkeypatch, tmp_path
     assert 0 <= figures.accuracy <= 1
 
 
+FACTORY = ("ff", "ff_evidence", "ff_mixed", "ff_poe")
+
+
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory):
-    """The three arms of Federated Factory on one work folder, in the order of the table."""
+    """The arms of Federated Factory on one work folder, in the order of the table."""
     rule = replace(FEW_SAMPLES, module_steps=25)
     task = quarter_task(tmp_path_factory.mktemp("factory"), seconds=1200.0, rule=rule)
-    return task, {name: evaluated(name, task) for name in ("ff", "ff_mixed", "ff_poe")}
+    return task, {name: evaluated(name, task) for name in FACTORY}
 
 
 def test_federated_factory_recovers_easy_classes(factory):
@@ -139,12 +142,16 @@ def test_federated_factory_recovers_easy_classes(factory):
         assert learnt.rounds == 1
     assert len(arms["ff_mixed"][0].predictors) == 4
     assert len(arms["ff_poe"][0].predictors) == 1
+    assert arms["ff_evidence"][1].accuracy >= arms["ff"][1].accuracy
 
 
 def test_its_arms_share_modules_and_each_counts_the_time_of_all(factory):
     task, arms = factory
     details = [learnt.details for learnt, _ in arms.values()]
-    assert details[0]["steps"] == details[1]["steps"] == details[2]["steps"]
+    assert all(item["steps"] == details[0]["steps"] for item in details)
+    # Evidence costs no training: the classifier is the one that `ff` left.
+    assert arms["ff_evidence"][0].earlier_seconds > details[0]["training_seconds"]
+    assert arms["ff_evidence"][0].details["epochs"] == arms["ff"][0].details["epochs"]
     assert arms["ff"][0].earlier_seconds == 0
     assert arms["ff_mixed"][0].earlier_seconds >= details[0]["training_seconds"]
     assert arms["ff_poe"][0].earlier_seconds > arms["ff_mixed"][0].earlier_seconds
@@ -161,6 +168,7 @@ def test_its_bytes_are_those_of_the_modules_and_of_shared_classifiers(factory):
         for path in (task.work / "modules").glob(f"*/{name}")
     )
     assert arms["ff"][0].bytes_per_site == modules_bytes
+    assert arms["ff_evidence"][0].bytes_per_site == modules_bytes
     assert arms["ff_mixed"][0].bytes_per_site == modules_bytes
     classifiers = list((task.work / "mixed").glob("*/classifier.safetensors"))
     assert len(classifiers) == 4

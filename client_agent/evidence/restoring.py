@@ -1,0 +1,78 @@
+"""How badly a module restores images from noise, at each noise level: numbers a module cannot name.
+
+The noise is the same for every image and module and follows from nothing else: what is said of an
+image does not depend on the images beside it, and classes are compared on equal terms. The module's
+denoiser runs confined as the module does; it is given the noisy image alone, and the error is
+worked out here.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client_agent.errors import RefusedError
+from client_agent.evidence.settings import LEAST_ERROR, LEVELS
+from client_agent.module.denoiser import denoiser_model
+from client_agent.sandbox.limits import limits_for
+from client_agent.sandbox.process import ModelProcess
+from client_agent.synthesis.noise import noise
+from ff_protocol.spec import FederationSpec
+
+_NOISE_KEY = 0
+
+
+def restoration_errors(
+    module: Path,
+    images: NDArray[np.uint8],
+    spec: FederationSpec,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> NDArray[np.float64]:
+    """Return the mean squared error of each restored image.
+
+    Args:
+        module: `module.onnx` of an admitted module.
+        images: uint8 [n, H, W, C], of the spec's shape.
+        spec: for batch size, threads and limits.
+        on_progress: called with the number of images done.
+
+    Returns:
+        float64 [n, levels], squares of images in [-1, 1].
+
+    Raises:
+        RefusedError: it has no denoiser that can be read, fails, or breaks a limit.
+    """
+    model = denoiser_model(module, LEVELS)
+    count = max(1, spec.synthesis.batch_size // len(LEVELS))
+    shape = (spec.image.channels, spec.image.size, spec.image.size)
+    limits = limits_for(spec, len(model))
+    threads = spec.synthesis.threads
+    levels = np.array(LEVELS, np.float32)[:, None, None, None]
+    added = (levels * noise(_NOISE_KEY, 0, len(LEVELS), shape))[:, None]
+    parts = []
+    with ModelProcess((len(LEVELS) * count, *shape), limits, threads) as process:
+        process.load_bytes(model)
+
+        def restore(batch: NDArray[np.float32]) -> NDArray[np.float64]:
+            noisy = (batch + added).reshape(-1, *shape)
+            left = process.run(noisy).reshape(len(LEVELS), count, *shape) - batch
+            return np.square(left, dtype=np.float64).mean(axis=(2, 3, 4)).T
+
+        with ThreadPoolExecutor(threads, "evidence") as pool:
+            for part in pool.map(restore, _batches(images, count)):
+                parts.append(part)
+                on_progress(min(len(images), count * len(parts)))
+    errors = np.concatenate(parts)[: len(images)]
+    if not np.isfinite(errors).all():
+        raise RefusedError(f"{module.name}: it restores an image to values that are not finite")
+    return np.maximum(errors, LEAST_ERROR)
+
+
+def _batches(images: NDArray[np.uint8], count: int) -> Iterator[NDArray[np.float32]]:
+    """Images in [-1, 1], float32 [count, C, H, W]; the last batch is filled up."""
+    for start in range(0, len(images), count):
+        batch = images[start : start + count]
+        filled = np.resize(batch, (count, *batch.shape[1:]))
+        yield filled.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)

@@ -1,0 +1,210 @@
+"""Evidence of the modules: it is the denoiser's, bound to no batch, and helps the classifier."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+
+import onnx
+import torch
+
+from client_agent.errors import NotReadyError, RefusedError
+from client_agent.evidence import judgement
+from client_agent.evidence.judgement import class_evidence, product
+from client_agent.evidence.restoring import restoration_errors
+from client_agent.evidence.settings import LEVELS
+from client_agent.generator.network import network_inputs
+from client_agent.home import Home
+from client_agent.module.denoiser import Spectrum, denoiser_model
+from client_agent.module.export import export_module
+from client_agent.module.structure import ALLOWED_OPERATORS
+from client_agent.registry.modules import remove_folder, usable_modules
+from client_agent.site import open_site
+from client_agent.steps.evaluate import evaluate
+from client_agent.steps.predict import predict
+from client_agent.synthesis.noise import noise
+from ff_protocol.spec import parse_spec
+from tests.agents import agent, agent_json
+from tests.unit.test_module_export import train
+from tests.unit.test_synthesis import module_file
+
+SIZE, CHANNELS = 17, 3
+
+
+def spec_for(size: int, channels: int, batch: int = 7):
+    return parse_spec(
+        {
+            "classes": ["a", "b"],
+            "image": {"size": size, "channels": channels},
+            "synthesis": {"samples_per_class": 8, "batch_size": batch, "threads": 2},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train(SIZE, CHANNELS, patch=2, block_out_channels=(8, 16))
+
+
+@pytest.fixture(scope="module")
+def module(trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("evidence") / "module.onnx"
+    export_module(trained, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def images():
+    shape = (11, SIZE, SIZE, CHANNELS)
+    return np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def site(fitted_home, tmp_path):
+    shutil.copytree(fitted_home, tmp_path / "home")
+    return open_site(Home(tmp_path / "home"))
+
+
+def test_errors_are_those_of_the_trained_denoiser(trained, module, images):
+    measured = restoration_errors(module, images, spec_for(SIZE, CHANNELS))
+    gaussian, clean = trained.gaussian, torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    centred = clean / 127.5 - 1 - gaussian.mean
+    drawn = torch.from_numpy(noise(0, 0, len(LEVELS), (CHANNELS, SIZE, SIZE)))
+    assert measured.shape == (len(images), len(LEVELS))
+    for number, level in enumerate(LEVELS):
+        noisy, sigma = centred + level * drawn[number], torch.full((1,), level)
+        linear = gaussian.estimate(noisy, sigma)
+        with torch.inference_mode():
+            raw = trained.network(*network_inputs(gaussian, noisy, linear, sigma))
+        restored = linear + gaussian.error(sigma) * raw
+        expected = (restored - centred).square().mean((1, 2, 3)).numpy()
+        np.testing.assert_allclose(measured[:, number], expected, rtol=1e-4)
+
+
+def test_what_is_said_of_an_image_does_not_depend_on_the_images_beside_it(module, images):
+    spec = spec_for(SIZE, CHANNELS)
+    together = restoration_errors(module, images, spec)
+    assert np.array_equal(restoration_errors(module, images[::-1], spec), together[::-1])
+    assert np.array_equal(restoration_errors(module, images[4:5], spec), together[4:5])
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_any_batch_size_of_the_spec_will_do(module, images, batch):
+    spec = spec_for(SIZE, CHANNELS, batch)
+    usual = restoration_errors(module, images[:3], spec_for(SIZE, CHANNELS))
+    np.testing.assert_allclose(restoration_errors(module, images[:3], spec), usual, rtol=1e-4)
+
+
+def test_progress_ends_with_the_number_of_images(module, images):
+    seen = []
+    restoration_errors(module, images, spec_for(SIZE, CHANNELS), seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == len(images)
+
+
+def test_a_denoiser_uses_operators_that_a_module_may_have_and_no_other(module):
+    model = onnx.load_model_from_string(denoiser_model(module, LEVELS))
+    onnx.checker.check_model(model)
+    loop = next(node for node in model.graph.node if node.op_type == "Loop")
+    nodes = [*model.graph.node, *loop.attribute[0].g.node]
+    assert {node.op_type for node in nodes} <= ALLOWED_OPERATORS
+
+
+def test_the_spectrum_is_the_gaussians(trained):
+    gaussian = trained.gaussian
+    along = gaussian.variances.numpy()
+    spectrum = Spectrum(along, gaussian.rest, gaussian.mean.numel())
+    for sigma in (0.01, 0.3, 5.0):
+        assert spectrum.error(sigma) == pytest.approx(
+            float(gaussian.error(torch.tensor([sigma], dtype=torch.float64)))
+        )
+        assert spectrum.gains(sigma)[1] == pytest.approx(gaussian.gains(sigma)[1])
+
+
+def test_a_module_of_another_family_is_named_and_refused(tmp_path, fitted_home, monkeypatch):
+    path = module_file(tmp_path / "module.onnx", "Sigmoid")
+    blank = np.zeros((2, 8, 8, 1), np.uint8)
+    with pytest.raises(RefusedError, match="no denoiser can be read") as caught:
+        restoration_errors(path, blank, spec_for(8, 1))
+    assert "--evidence" in caught.value.hint
+    site = open_site(Home(fitted_home))
+    modules = usable_modules(site.home, site.spec)
+    monkeypatch.setattr(type(modules[0]), "model", property(lambda _: path))
+    with pytest.raises(RefusedError, match=r"(zero|one) of hospital-[12]"):
+        class_evidence(modules, ("zero", "one"), blank, site.spec)
+
+
+def test_values_that_are_not_finite_are_refused(module, images, monkeypatch):
+    from client_agent.sandbox.process import ModelProcess
+
+    monkeypatch.setattr(ModelProcess, "run", lambda self, noisy: np.full_like(noisy, np.nan))
+    with pytest.raises(RefusedError, match="not finite"):
+        restoration_errors(module, images, spec_for(SIZE, CHANNELS))
+
+
+def test_a_class_gains_nothing_by_being_held_at_many_sites(site, digits):
+    modules = usable_modules(site.home, site.spec)
+    images = np.load(digits)["test_images"][:5]
+    once = class_evidence(modules, ("zero", "one"), images, site.spec)
+    thrice = class_evidence([*modules, modules[0], modules[0]], ("zero", "one"), images, site.spec)
+    np.testing.assert_allclose(thrice, once)
+
+
+def test_a_product_is_normalised_and_neither_side_has_a_veto():
+    probabilities = np.array([[1.0, 0.0], [0.5, 0.5], [0.2, 0.8]], np.float32)
+    evidence = np.array([[0.0, 40.0], [-1000.0, -1002.0], [-np.inf, 0.0]])
+    made = product(probabilities, evidence)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made.sum(axis=1), 1, rtol=1e-6)
+    assert made[0, 1] > 0.99
+    assert made[1, 0] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert made[2].tolist() == [0, 1]
+
+
+def test_modules_tell_the_classes_apart_that_they_were_trained_on(site, digits):
+    with np.load(digits) as data:
+        known = data["test_labels"][:, 0] < 2
+        images, labels = data["test_images"][known], data["test_labels"][known, 0]
+    modules = usable_modules(site.home, site.spec)
+    evidence = class_evidence(modules, ("zero", "one"), images, site.spec)
+    assert (evidence.argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_predict_and_evaluate_multiply_it_with_the_classifier(site, digits, monkeypatch):
+    alone, both = predict(site, digits), predict(site, digits, evidence=True)
+    assert (alone.evidence, both.evidence) == (False, True)
+    pairs = list(zip(alone.predictions, both.predictions, strict=True))
+    assert any(a.probabilities != b.probabilities for a, b in pairs)
+    # The flag stays the classifier's: evidence says which class, not whether it is one.
+    assert all(a.in_distribution == b.in_distribution for a, b in pairs)
+    figures = evaluate(site, digits, evidence=True)
+    assert figures.evidence
+    truth = np.load(digits)["test_labels"][:, 0]
+    names = ["zero", "one", "two"]
+    right = [
+        item.label == names[label] for item, label in zip(both.predictions, truth, strict=True)
+    ]
+    assert figures.figures["accuracy"] == pytest.approx(np.mean(right))
+    monkeypatch.setattr(judgement, "WEIGHT", 0.0)
+    silent = predict(site, digits, evidence=True)
+    for without, item in zip(alone.predictions, silent.predictions, strict=True):
+        assert item.probability == pytest.approx(without.probability, abs=1e-5)
+
+
+def test_a_classifier_made_from_other_modules_gets_no_evidence(site, digits):
+    remove_folder(usable_modules(site.home, site.spec)[0].folder)
+    with pytest.raises(NotReadyError, match="made from other modules") as caught:
+        predict(site, digits, evidence=True)
+    assert caught.value.hint == "run: ff-agent fit"
+    assert predict(site, digits).predictions
+
+
+def test_the_commands_have_the_option_and_say_that_it_was_used(site, digits):
+    document = agent_json(site.home.root, "predict", "--data", digits, "--evidence")
+    assert document["evidence"] is True
+    done = agent(site.home.root, "evaluate", "--data", digits, "--evidence")
+    assert done.code == 0, done.err
+    assert "the modules asked, too" in done.out
