@@ -1,11 +1,11 @@
 """Federated Factory's own part of the federation: modules of every site, samples of every module.
 
 Everything goes through the product: `hold_out`, `train_generator` under its seconds,
-`export_module`, `audit_module`, whose figures enter the card, the plan of `synthesis.dataset` and
-its shard store, which samples `module.onnx` in onnxruntime. What was
-made stays in the work folder with the time that it took, so that `ff`, `ff_mixed` and `ff_poe`
-share it and an interrupted run goes on where it was. Network and signatures are left out here;
-the demonstration (`ff-agent demo`) has them.
+`export_module`, the plan of `synthesis.dataset` and its shard store, which samples `module.onnx` in
+onnxruntime. What was made stays in the work folder with the time that it took, so that the arms of
+Federated Factory share it and an interrupted run goes on where it was. Audit, network and
+signatures change no figure here and are left out, so that the budget is training's; the
+demonstration (`ff-agent demo`) has them.
 """
 
 import time
@@ -22,9 +22,7 @@ from benchmarks.arms.keeping import Work, keep, total
 from benchmarks.recovery.budget import Plan, make_plan
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Task
-from client_agent.audit.audit import AuditResult, SiteClasses
 from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS, hold_out
-from client_agent.audit.own_module import audit_module
 from client_agent.errors import DataError
 from client_agent.generator.presets import Preset, preset_for
 from client_agent.generator.training import (
@@ -192,36 +190,13 @@ def _make_module(
 ) -> dict[str, Any]:
     trained = trained_module(task, preset, site, label, folder, budget, report)
     export_module(trained, folder / MODULE_FILE)
-    card = _card(task, site, label, trained, _audit(task, site, label, trained, folder))
-    write_atomically(folder / CARD_FILE, card.to_bytes())
+    write_atomically(folder / CARD_FILE, _card(task, site, label, trained).to_bytes())
     return {
         "bytes": sum((folder / name).stat().st_size for name in (MODULE_FILE, CARD_FILE)),
         "steps": trained.steps,
         "loss": trained.loss,
         "training_seconds": trained.seconds,
     }
-
-
-def _audit(
-    task: Task, site: int, label: int, trained: TrainedGenerator, folder: Path
-) -> AuditResult:
-    training, held_out = _parts(task, site, label)
-    if held_out is None:
-        return AuditResult(not_auditable="too few images")
-    held = task.sites[site]
-    others = held.labels != label
-    return audit_module(
-        folder / MODULE_FILE,
-        trained,
-        training,
-        held_out,
-        spec=spec_of(task, 1),
-        federation_id=FEDERATION,
-        site_classes=SiteClasses(held.images[others], held.labels[others])
-        if others.any()
-        else None,
-        seed=task.seed,
-    )
 
 
 def _parts(task: Task, site: int, label: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -286,7 +261,7 @@ def spec_of(task: Task, samples: int) -> FederationSpec:
     )
 
 
-def _card(task: Task, site: int, label: int, trained: TrainedGenerator, audit: AuditResult) -> Card:
+def _card(task: Task, site: int, label: int, trained: TrainedGenerator) -> Card:
     return Card(
         federation_id=FEDERATION,
         site_id=f"site-{site}",
@@ -295,8 +270,6 @@ def _card(task: Task, site: int, label: int, trained: TrainedGenerator, audit: A
         image=spec_of(task, 1).image,
         generator=generator_card(trained),
         training=training_card(trained, len(_parts(task, site, label)[0])),
-        fidelity=audit.fidelity,
-        memorisation=audit.memorisation,
         # A fixed date: the digest, and with it the noise, must follow from the run alone.
         created_at="2000-01-01T00:00:00Z",
     )
