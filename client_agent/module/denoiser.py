@@ -142,8 +142,16 @@ def _table(
         for tensor in body.initializer
         if tensor.name.startswith(_TABLE)
     }
-    sigma_data = 1 / stored["c_estimate"][0]
-    spectrum = _spectrum(stored, sigma_data, size)
+    _check_shapes(stored, size)
+    with np.errstate(all="ignore"):  # nonsense gives nonsense, which is refused as not finite
+        sigma_data = 1 / stored["c_estimate"][0]
+        spectrum = _spectrum(stored, sigma_data, size)
+        return _columns(spectrum, sigma_data, levels)
+
+
+def _columns(
+    spectrum: Spectrum, sigma_data: float, levels: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
     gains = [spectrum.gains(float(sigma)) for sigma in levels]
     return {
         "gain_along": np.stack([along - rest for along, rest in gains]),
@@ -153,6 +161,17 @@ def _table(
         "c_noise": np.log(levels / sigma_data) / 4,
         "c_out": np.array([spectrum.error(float(sigma)) for sigma in levels]),
     }
+
+
+def _check_shapes(stored: dict[str, Any], size: int) -> None:
+    """Arrays of other shapes, spread over each other, could fill the memory."""
+    steps = stored["c_noise"].shape
+    if len(steps) != 1 or any(stored[name].shape != steps for name in ("c_estimate", "gain_rest")):
+        raise ValueError("a table's columns differ in length")
+    if stored["gain_along"].ndim != 2 or len(stored["gain_along"]) != steps[0]:
+        raise ValueError("a table's columns differ in length")
+    if not 1 <= stored["gain_along"].shape[1] <= size:
+        raise ValueError("more components than pixels")
 
 
 def _spectrum(stored: dict[str, Any], sigma_data: float, size: int) -> Spectrum:

@@ -137,6 +137,39 @@ def test_a_module_of_another_family_is_named_and_refused(tmp_path, fitted_home, 
         class_evidence(modules, ("zero", "one"), blank, site.spec)
 
 
+def changed(module, path, name, values):
+    """A copy of `module` with other numbers in the body's table; None: without that column."""
+    model = onnx.load_model_from_string(module.read_bytes())
+    loop = next(node for node in model.graph.node if node.op_type == "Loop")
+    tensors = loop.attribute[0].g.initializer
+    place = next(i for i, tensor in enumerate(tensors) if tensor.name == f"table_{name}")
+    del tensors[place]
+    if values is not None:
+        array = np.asarray(values, np.float32)
+        tensors.append(onnx.numpy_helper.from_array(array, f"table_{name}"))
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("c_estimate", None),
+        ("c_estimate", np.zeros(4)),
+        ("c_estimate", np.zeros(())),
+        ("c_noise", np.full(4, 1e30)),
+        ("gain_rest", np.full(200_000, 0.5)),
+        ("gain_along", np.full((1, 200_000), 0.5)),
+        ("gain_along", np.full((4, 0), 0.5)),
+        ("gain_along", np.full((4, 1), np.nan)),
+    ],
+)
+def test_a_table_of_nonsense_is_refused_without_a_crash(module, images, tmp_path, name, values):
+    path = changed(module, tmp_path / "module.onnx", name, values)
+    with pytest.raises(RefusedError):
+        restoration_errors(path, images[:1], spec_for(SIZE, CHANNELS))
+
+
 def test_values_that_are_not_finite_are_refused(module, images, monkeypatch):
     from client_agent.sandbox.process import ModelProcess
 
