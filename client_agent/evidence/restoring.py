@@ -6,8 +6,8 @@ denoiser runs confined as the module does; it is given the noisy image alone, an
 worked out here.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -48,20 +48,21 @@ def restoration_errors(
     count = max(1, spec.synthesis.batch_size // len(LEVELS))
     shape = (spec.image.channels, spec.image.size, spec.image.size)
     limits = limits_for(spec, len(model))
-    threads = spec.synthesis.threads
     levels = np.array(LEVELS, np.float32)[:, None, None, None]
     added = (levels * noise(_NOISE_KEY, 0, len(LEVELS), shape))[:, None]
-    parts = []
-    with ModelProcess((len(LEVELS) * count, *shape), limits, threads) as process:
+    parts: list[NDArray[np.float64]] = []
+    with ModelProcess((len(LEVELS) * count, *shape), limits, spec.synthesis.threads) as process:
         process.load_bytes(model)
 
-        def restore(batch: NDArray[np.float32]) -> NDArray[np.float64]:
+        def restore(start: int) -> NDArray[np.float64]:
+            batch = _batch(images[start : start + count], count)
             noisy = (batch + added).reshape(-1, *shape)
             left = process.run(noisy).reshape(len(LEVELS), count, *shape) - batch
             return np.square(left, dtype=np.float64).mean(axis=(2, 3, 4)).T
 
-        with ThreadPoolExecutor(threads, "evidence") as pool:
-            for part in pool.map(restore, _batches(images, count)):
+        starts = range(0, len(images), count)
+        with closing(process.side_by_side(restore, starts)) as batches:
+            for part in batches:
                 parts.append(part)
                 on_progress(min(len(images), count * len(parts)))
     errors = np.concatenate(parts)[: len(images)]
@@ -70,9 +71,7 @@ def restoration_errors(
     return np.maximum(errors, LEAST_ERROR)
 
 
-def _batches(images: NDArray[np.uint8], count: int) -> Iterator[NDArray[np.float32]]:
-    """Images in [-1, 1], float32 [count, C, H, W]; the last batch is filled up."""
-    for start in range(0, len(images), count):
-        batch = images[start : start + count]
-        filled = np.resize(batch, (count, *batch.shape[1:]))
-        yield filled.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)
+def _batch(images: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
+    """Images in [-1, 1], float32 [count, C, H, W]; a smaller batch is filled up."""
+    filled = np.resize(images, (count, *images.shape[1:])).transpose(0, 3, 1, 2)
+    return filled.astype(np.float32) / np.float32(127.5) - np.float32(1)

@@ -12,11 +12,12 @@ import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from client_agent.sandbox.wire import MAX_TEXT, SIZE, Answer, Start
 from client_agent.sandbox.worker import Order
 from ff_protocol.limits import MIB
 from ff_protocol.manifest import MODULE_FILE
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _START_SECONDS = 120.0
 _END_SECONDS = 10.0
@@ -130,6 +134,29 @@ class ModelProcess:
         if answer is not Answer.DONE:
             raise self._refusal(answer, "fails when run")
         return images
+
+    def side_by_side(
+        self, work: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[Result, None, None]:
+        """Yield `work(item)` for each item in order, as many at once as there are lanes.
+
+        Whatever goes wrong, an interruption included, ends the process, or the batches beside it
+        would be waited for.
+
+        Args:
+            work: calls `run`.
+            items: one a batch; small, since all are taken at once.
+        """
+        pool = ThreadPoolExecutor(len(self._lanes), "lanes")
+        try:
+            yield from pool.map(work, items)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def close(self) -> None:
         """Kill the worker, whatever it does; nothing happens if it has ended."""

@@ -7,7 +7,6 @@ a small module are too short to share, and how many batches run side by side cha
 
 import platform
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -90,16 +89,7 @@ class ModuleSession:
         Raises:
             RefusedError: as `run_batch`.
         """
-        pool = ThreadPoolExecutor(self._threads, "synthesis")
-        try:
-            yield from pool.map(self.run_batch, indices)
-        except GeneratorExit:
-            raise
-        except BaseException:
-            self.close()  # or the batches beside it would be waited for
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from self._process.side_by_side(self.run_batch, indices)
 
 
 def quantise(images: np.ndarray) -> np.ndarray:

@@ -105,6 +105,25 @@ def test_progress_ends_with_the_number_of_images(module, images):
     assert seen[-1] == len(images)
 
 
+def test_an_interruption_waits_for_no_batch_that_has_not_begun(module, images, monkeypatch):
+    from client_agent.sandbox.process import ModelProcess
+
+    run, begun = ModelProcess.run, []
+
+    def counted(self, noisy):
+        begun.append(1)
+        return run(self, noisy)
+
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ModelProcess, "run", counted)
+    many = np.tile(images, (40, 1, 1, 1))
+    with pytest.raises(KeyboardInterrupt):
+        restoration_errors(module, many, spec_for(SIZE, CHANNELS), interrupt)
+    assert len(begun) < 100  # of 220
+
+
 def test_a_denoiser_uses_operators_that_a_module_may_have_and_no_other(module):
     model = onnx.load_model_from_string(denoiser_model(module, LEVELS))
     onnx.checker.check_model(model)
