@@ -95,6 +95,8 @@ def build_report(item: Prediction, image: Any, predicted: Predicted) -> Any:
     from pydicom.uid import generate_uid
 
     classifier = predicted.classifier
+    # Another judgement of the same image is another object.
+    judge = f"{classifier}+evidence" if predicted.evidence else classifier
     device = hd.sr.ObserverContext(
         observer_type=hd.sr.CodedConcept("121007", "DCM", "Device"),
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
@@ -108,18 +110,18 @@ def build_report(item: Prediction, image: Any, predicted: Predicted) -> Any:
         content = hd.sr.MeasurementReport(
             observation_context=hd.sr.ObservationContext(observer_device_context=device),
             procedure_reported=hd.sr.CodedConcept("363679005", "SCT", "Imaging procedure"),
-            imaging_measurements=[_group(item, image, classifier)],
+            imaging_measurements=[_group(item, image, predicted, judge)],
             title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
         )
         report = hd.sr.ComprehensiveSR(
             evidence=[image],
             content=content,
             series_instance_uid=generate_uid(
-                entropy_srcs=["series", classifier, str(image.StudyInstanceUID)]
+                entropy_srcs=["series", judge, str(image.StudyInstanceUID)]
             ),
             series_number=_SERIES_NUMBER,
             sop_instance_uid=generate_uid(
-                entropy_srcs=["report", classifier, str(image.SOPInstanceUID)]
+                entropy_srcs=["report", judge, str(image.SOPInstanceUID)]
             ),
             instance_number=1,
             manufacturer=_MANUFACTURER,
@@ -133,9 +135,12 @@ def build_report(item: Prediction, image: Any, predicted: Predicted) -> Any:
     return report
 
 
-def _group(item: Prediction, image: Any, classifier: str) -> Any:
+def _group(item: Prediction, image: Any, predicted: Predicted, judge: str) -> Any:
     """The measurement group (TID 1501) of one prediction."""
     import highdicom as hd
+
+    classifier = predicted.classifier
+    asked = ["times the evidence of the modules"] if predicted.evidence else []
 
     percent = hd.sr.CodedConcept("%", "UCUM", "Percent")
     familiar = (
@@ -154,14 +159,14 @@ def _group(item: Prediction, image: Any, classifier: str) -> Any:
     ]
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=hd.UID(_tracking_uid(classifier, str(image.SOPInstanceUID))),
+            uid=hd.UID(_tracking_uid(judge, str(image.SOPInstanceUID))),
             identifier="image classification",
         ),
         finding_type=_code(_short(item.label), item.label),
         algorithm_id=hd.sr.AlgorithmIdentification(
             name=f"{_MANUFACTURER} classifier {classifier[:16]}",
             version=__version__,
-            parameters=[DISCLAIMER, f"classifier sha256 {classifier}"],
+            parameters=[DISCLAIMER, f"classifier sha256 {classifier}", *asked],
         ),
         measurements=[
             hd.sr.Measurement(name=certainty, value=round(100 * item.probability, 4), unit=percent),
@@ -193,10 +198,10 @@ def _short(name: str) -> str:
     return f"{name[:9]}-{canonical.sha256_hex(name.encode())[:6]}"
 
 
-def _tracking_uid(classifier: str, image: str) -> str:
+def _tracking_uid(judge: str, image: str) -> str:
     from pydicom.uid import generate_uid
 
-    return str(generate_uid(entropy_srcs=["tracking", classifier, image]))
+    return str(generate_uid(entropy_srcs=["tracking", judge, image]))
 
 
 def _read_header(path: Path) -> Any:

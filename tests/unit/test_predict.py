@@ -151,6 +151,12 @@ def test_reports_are_read_back_by_pydicom_and_dcmtk(site, dicom, tmp_path):
     again = ("--output", tmp_path / "x.json", "--dicom-sr", tmp_path / "sr")
     assert agent_json(site.home.root, "predict", "--data", dicom, *again)["dicom_sr"] == 6
     assert {path.name for path in (tmp_path / "sr").iterdir()} == names
+    # Judged with the modules' evidence they are others, which say so.
+    write_reports(predict(site, dicom, evidence=True), dicom, tmp_path / "evidence")
+    others = list((tmp_path / "evidence").iterdir())
+    assert len(others) == 6
+    assert names.isdisjoint(path.name for path in others)
+    assert b"evidence of the modules" in others[0].read_bytes()
 
     dump = shutil.which("dsrdump")
     if dump is None:
