@@ -1,11 +1,12 @@
 """How badly a module restores images from noise, at each noise level: numbers a module cannot name.
 
-The noise is the same for every image and module and follows from nothing else: what is said of an
-image does not depend on the images beside it, and classes are compared on equal terms. The module's
-denoiser runs confined as the module does; it is given the noisy image alone, and the error is
-worked out here.
+The noise of an image follows from its pixels alone: what is said of it does not depend on the
+images beside it, every module gets the same, and none can know it. A module that knew the noise
+would take it away from any image and win every class. The module's denoiser runs confined as the
+module does; it is given the noisy image alone, and the error is worked out here.
 """
 
+import hashlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,7 @@ from client_agent.sandbox.process import ModelProcess
 from client_agent.synthesis.noise import noise
 from ff_protocol.spec import FederationSpec
 
-_NOISE_KEY = 0
+_KEY_BYTES = 16
 
 
 def restoration_errors(
@@ -48,14 +49,14 @@ def restoration_errors(
     count = max(1, spec.synthesis.batch_size // len(LEVELS))
     shape = (spec.image.channels, spec.image.size, spec.image.size)
     limits = limits_for(spec, len(model))
-    levels = np.array(LEVELS, np.float32)[:, None, None, None]
-    added = (levels * noise(_NOISE_KEY, 0, len(LEVELS), shape))[:, None]
     parts: list[NDArray[np.float64]] = []
     with ModelProcess((len(LEVELS) * count, *shape), limits, spec.synthesis.threads) as process:
         process.load_bytes(model)
 
         def restore(start: int) -> NDArray[np.float64]:
-            batch = _batch(images[start : start + count], count)
+            filled = np.resize(images[start : start + count], (count, *images.shape[1:]))
+            batch = _signed(filled)
+            added = np.stack([image_noise(image) for image in filled], axis=1)
             noisy = (batch + added).reshape(-1, *shape)
             left = process.run(noisy).reshape(len(LEVELS), count, *shape) - batch
             return np.square(left, dtype=np.float64).mean(axis=(2, 3, 4)).T
@@ -71,7 +72,15 @@ def restoration_errors(
     return np.maximum(errors, LEAST_ERROR)
 
 
-def _batch(images: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
-    """Images in [-1, 1], float32 [count, C, H, W]; a smaller batch is filled up."""
-    filled = np.resize(images, (count, *images.shape[1:])).transpose(0, 3, 1, 2)
-    return filled.astype(np.float32) / np.float32(127.5) - np.float32(1)
+def image_noise(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the noise of an image, uint8 [H, W, C], at every level: float32 [levels, C, H, W]."""
+    digest = hashlib.sha256(b"ff-evidence/1" + np.ascontiguousarray(image).data).digest()
+    height, width, channels = image.shape
+    key = int.from_bytes(digest[:_KEY_BYTES], "little")
+    levels = np.array(LEVELS, np.float32)[:, None, None, None]
+    return levels * noise(key, 0, len(LEVELS), (channels, height, width))
+
+
+def _signed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Images in [-1, 1], float32 [n, C, H, W]."""
+    return images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(127.5) - np.float32(1)

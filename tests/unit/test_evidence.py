@@ -14,7 +14,7 @@ import torch
 from client_agent.errors import NotReadyError, RefusedError
 from client_agent.evidence import judgement
 from client_agent.evidence.judgement import class_evidence, product
-from client_agent.evidence.restoring import restoration_errors
+from client_agent.evidence.restoring import image_noise, restoration_errors
 from client_agent.evidence.settings import LEVELS
 from client_agent.generator.network import network_inputs
 from client_agent.home import Home
@@ -25,7 +25,6 @@ from client_agent.registry.modules import remove_folder, usable_modules
 from client_agent.site import open_site
 from client_agent.steps.evaluate import evaluate
 from client_agent.steps.predict import predict
-from client_agent.synthesis.noise import noise
 from ff_protocol.spec import parse_spec
 from tests.agents import agent, agent_json
 from tests.unit.test_module_export import train
@@ -72,10 +71,10 @@ def test_errors_are_those_of_the_trained_denoiser(trained, module, images):
     measured = restoration_errors(module, images, spec_for(SIZE, CHANNELS))
     gaussian, clean = trained.gaussian, torch.from_numpy(images).permute(0, 3, 1, 2).float()
     centred = clean / 127.5 - 1 - gaussian.mean
-    drawn = torch.from_numpy(noise(0, 0, len(LEVELS), (CHANNELS, SIZE, SIZE)))
+    drawn = torch.from_numpy(np.stack([image_noise(image) for image in images], axis=1))
     assert measured.shape == (len(images), len(LEVELS))
     for number, level in enumerate(LEVELS):
-        noisy, sigma = centred + level * drawn[number], torch.full((1,), level)
+        noisy, sigma = centred + drawn[number], torch.full((1,), level)
         linear = gaussian.estimate(noisy, sigma)
         with torch.inference_mode():
             raw = trained.network(*network_inputs(gaussian, noisy, linear, sigma))
@@ -89,6 +88,18 @@ def test_what_is_said_of_an_image_does_not_depend_on_the_images_beside_it(module
     together = restoration_errors(module, images, spec)
     assert np.array_equal(restoration_errors(module, images[::-1], spec), together[::-1])
     assert np.array_equal(restoration_errors(module, images[4:5], spec), together[4:5])
+
+
+def test_no_module_can_know_the_noise_and_take_it_away(images):
+    drawn = np.stack([image_noise(image) for image in images])
+    for number, level in enumerate(LEVELS):
+        assert drawn[:, number].std() == pytest.approx(level, rel=0.05)
+    # One grey level in one pixel, and the noise of the other image is of no use.
+    near = images[0].copy()
+    near[0, 0, 0] ^= 1
+    alike = np.corrcoef(image_noise(near).ravel(), drawn[0].ravel())[0, 1]
+    assert abs(alike) < 0.1
+    assert np.array_equal(image_noise(images[0]), drawn[0])
 
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
