@@ -19,9 +19,9 @@ TITLES = {
     "vae": "VAE per class",
     "ddpm": "diffusers' stock DDPM per class",
     "ff": "Federated Factory, synthetic images only",
-    "ff_evidence": "the same and the modules' evidence",
+    "ff_evidence": "Federated Factory, the modules asked, too",
     "ff_mixed": "Federated Factory, own class mixed in",
-    "ff_poe": "those multiplied: product of experts",
+    "ff_poe": "Federated Factory, mixed, product of experts",
     "centralised": "images pooled, one classifier",
     "centralised_ensemble": "images pooled, ensemble of 5",
 }
