@@ -15,9 +15,10 @@ is learnt (membership AUC 0.83 at 8 images a component, 0.62 at 32; docs/benchma
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from client_agent.generator.spectrum import Spectrum
 
 MAX_COMPONENTS = 128
 IMAGES_PER_COMPONENT = 32
@@ -81,10 +82,10 @@ class ClassGaussian:
         kept, others = (v * noise / (v + noise) for v in self._spectrum(sigma))
         return ((kept.sum(1) + (size - kept.shape[1]) * others[:, 0]) / size).sqrt()
 
-    def gains(self, sigma: float) -> tuple[np.ndarray, float]:
-        """Return W's eigenvalues at one level: float64 [k] along U, and the one for the rest."""
-        values = self.variances / (self.variances + sigma**2)
-        return values.numpy(), self.rest / (self.rest + sigma**2)
+    @property
+    def spectrum(self) -> Spectrum:
+        """C's eigenvalues as numbers."""
+        return Spectrum(self.variances.numpy(), self.rest, self.mean.numel())
 
     def _spectrum(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """C's eigenvalues [1, k] and [1, 1], of the type and on the device of `like`."""

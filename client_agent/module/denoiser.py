@@ -11,7 +11,6 @@ noised at level l.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,38 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client_agent.errors import RefusedError
+from client_agent.generator.spectrum import Spectrum
 from client_agent.module.structure import INPUT_NAME, OUTPUT_NAME
+from client_agent.module.table import ESTIMATE, PREFIX, network_columns
 
 if TYPE_CHECKING:
     import onnx
-
-_ESTIMATE = "estimate"
-_TABLE = "table_"
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """Eigenvalues of a class's covariance (client_agent/generator/gaussian.py), without torch.
-
-    Attributes:
-        along: variances along the k principal components, float64 [k].
-        rest: along each other direction.
-        size: number of all directions, C * H * W.
-    """
-
-    along: NDArray[np.float64]
-    rest: float
-    size: int
-
-    def gains(self, sigma: float) -> tuple[NDArray[np.float64], float]:
-        """Return the eigenvalues of the linear denoiser at one noise level."""
-        return self.along / (self.along + sigma**2), self.rest / (self.rest + sigma**2)
-
-    def error(self, sigma: float) -> float:
-        """Return the root mean square error that the linear denoiser leaves."""
-        along, rest = self.gains(sigma)
-        total = along.sum() + (self.size - len(along)) * rest
-        return float(sigma * np.sqrt(total / self.size))
 
 
 def denoiser_model(module: Path, levels: Sequence[float]) -> bytes:
@@ -122,14 +95,14 @@ def _level_body(
     nodes = [
         helper.make_node("Gather", ["evidence_noisy", counter], ["evidence_block"], axis=0),
         helper.make_node("Sub", ["evidence_block", "mu"], [z]),
-        *_needed(body.node, {_ESTIMATE}),
-        helper.make_node("Add", [_ESTIMATE, "mu"], ["evidence_image"]),
+        *_needed(body.node, {ESTIMATE}),
+        helper.make_node("Add", [ESTIMATE, "mu"], ["evidence_image"]),
         helper.make_node("Identity", [condition], ["evidence_condition"]),
     ]
-    kept = [tensor for tensor in body.initializer if not tensor.name.startswith(_TABLE)]
+    kept = [tensor for tensor in body.initializer if not tensor.name.startswith(PREFIX)]
     flag = helper.make_tensor_value_info("evidence_condition", TensorProto.BOOL, [])
     image = helper.make_tensor_value_info("evidence_image", TensorProto.FLOAT, None)
-    entries = [_tensor(_TABLE + name, column.astype(np.float32)) for name, column in table.items()]
+    entries = [_tensor(PREFIX + name, column.astype(np.float32)) for name, column in table.items()]
     return helper.make_graph(nodes, "level", body.input[:2], [flag, image], [*kept, *entries])
 
 
@@ -138,29 +111,16 @@ def _table(
 ) -> dict[str, NDArray[np.float64]]:
     """Work out what the network is given at each level, as export.py does at the solver's."""
     stored = {
-        tensor.name.removeprefix(_TABLE): _values(tensor)
+        tensor.name.removeprefix(PREFIX): _values(tensor)
         for tensor in body.initializer
-        if tensor.name.startswith(_TABLE)
+        if tensor.name.startswith(PREFIX)
     }
     _check_shapes(stored, size)
     with np.errstate(all="ignore"):  # nonsense gives nonsense, which is refused as not finite
         sigma_data = 1 / stored["c_estimate"][0]
         spectrum = _spectrum(stored, sigma_data, size)
-        return _columns(spectrum, sigma_data, levels)
-
-
-def _columns(
-    spectrum: Spectrum, sigma_data: float, levels: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    gains = [spectrum.gains(float(sigma)) for sigma in levels]
-    return {
-        "gain_along": np.stack([along - rest for along, rest in gains]),
-        "gain_rest": np.array([rest for _, rest in gains]),
-        "c_in": 1 / np.hypot(levels, sigma_data),
-        "c_estimate": np.full(len(levels), 1 / sigma_data),
-        "c_noise": np.log(levels / sigma_data) / 4,
-        "c_out": np.array([spectrum.error(float(sigma)) for sigma in levels]),
-    }
+        c_out = [spectrum.error(float(sigma)) for sigma in levels]
+        return network_columns(levels, sigma_data, spectrum, c_out)
 
 
 def _check_shapes(stored: dict[str, Any], size: int) -> None:

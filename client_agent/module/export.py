@@ -24,6 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from client_agent.errors import TrainingError
 from client_agent.generator.sampler import SolverTable, preset_table
 from client_agent.generator.training import TrainedGenerator
+from client_agent.module.table import ESTIMATE, PREFIX, network_columns
 from client_agent.module.trace import TRANSPOSED, WEIGHT, traced_network
 from ff_protocol.files import write_atomically
 
@@ -146,20 +147,14 @@ def _loop_body(
     The network's own values are named `network_N` or `KIND:NAME`, so that none can clash.
     """
     gaussian, preset = trained.gaussian, trained.preset
-    gains = [gaussian.gains(float(sigma)) for sigma in table.sigma]
     columns = {
-        "gain_along": np.stack([along - rest for along, rest in gains]),
-        "gain_rest": np.array([rest for _, rest in gains]),
-        "c_in": 1 / np.hypot(table.sigma, gaussian.sigma_data),
-        "c_estimate": np.full(len(table.sigma), 1 / gaussian.sigma_data),
-        "c_noise": np.log(table.sigma / gaussian.sigma_data) / 4,
-        "c_out": table.c_out,
+        **network_columns(table.sigma, gaussian.sigma_data, gaussian.spectrum, table.c_out),
         "a": table.a,
         "b": table.b,
         "c": table.c,
     }
     nodes = [
-        helper.make_node("Gather", [f"table_{column}", "i"], [column], axis=0) for column in columns
+        helper.make_node("Gather", [PREFIX + column, "i"], [column], axis=0) for column in columns
     ]
     nodes += [
         *_filter_nodes("z", "gain_along", "gain_rest", "linear"),
@@ -169,16 +164,16 @@ def _loop_body(
         helper.make_node("Unsqueeze", ["c_noise", "axis_0"], [network.input[1].name]),
         *network.node,
         helper.make_node("Mul", [network.output[0].name, "c_out"], ["predicted"]),
-        helper.make_node("Add", ["linear", "predicted"], ["estimate"]),
+        helper.make_node("Add", ["linear", "predicted"], [ESTIMATE]),
         helper.make_node("Mul", ["z", "a"], ["kept"]),
-        helper.make_node("Mul", ["estimate", "b"], ["moved"]),
+        helper.make_node("Mul", [ESTIMATE, "b"], ["moved"]),
         helper.make_node("Mul", ["before", "c"], ["corrected"]),
         helper.make_node("Add", ["kept", "moved"], ["first_order"]),
         helper.make_node("Add", ["first_order", "corrected"], ["z_next"]),
         helper.make_node("Identity", ["condition"], ["condition_next"]),
     ]
     tables = [
-        _tensor(f"table_{column}", values.astype(np.float32)) for column, values in columns.items()
+        _tensor(PREFIX + column, values.astype(np.float32)) for column, values in columns.items()
     ]
     shape = ("n", preset.channels, preset.image_size, preset.image_size)
     image = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
@@ -188,7 +183,7 @@ def _loop_body(
         nodes,
         "step",
         [counter, flag("condition"), image("z", shape=shape), image("before", shape=shape)],
-        [flag("condition_next"), image("z_next", shape=shape), image("estimate", shape=shape)],
+        [flag("condition_next"), image("z_next", shape=shape), image(ESTIMATE, shape=shape)],
         [*network.initializer, *tables, _tensor("axis_0", np.array([0], np.int64))],
     )
 

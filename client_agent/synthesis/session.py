@@ -54,10 +54,9 @@ class ModuleSession:
         """
         self.shape = (spec.image.channels, spec.image.size, spec.image.size)
         self.batch_size = spec.synthesis.batch_size
-        self._threads = spec.synthesis.threads
         self._key = noise_key(module_digest, spec.synthesis_digest(federation_id), federation_id)
         limits = limits or limits_for(spec, model.stat().st_size)
-        self._process = ModelProcess((self.batch_size, *self.shape), limits, self._threads)
+        self._process = ModelProcess((self.batch_size, *self.shape), limits, spec.synthesis.threads)
         try:
             self._process.load(model)
         except BaseException:

@@ -18,7 +18,7 @@ from client_agent.evidence.restoring import image_noise, restoration_errors
 from client_agent.evidence.settings import LEVELS
 from client_agent.generator.network import network_inputs
 from client_agent.home import Home
-from client_agent.module.denoiser import Spectrum, denoiser_model
+from client_agent.module.denoiser import denoiser_model
 from client_agent.module.export import export_module
 from client_agent.module.structure import ALLOWED_OPERATORS
 from client_agent.registry.modules import remove_folder, usable_modules
@@ -145,13 +145,20 @@ def test_a_denoiser_uses_operators_that_a_module_may_have_and_no_other(module):
 
 def test_the_spectrum_is_the_gaussians(trained):
     gaussian = trained.gaussian
-    along = gaussian.variances.numpy()
-    spectrum = Spectrum(along, gaussian.rest, gaussian.mean.numel())
+    spectrum = gaussian.spectrum
     for sigma in (0.01, 0.3, 5.0):
         assert spectrum.error(sigma) == pytest.approx(
             float(gaussian.error(torch.tensor([sigma], dtype=torch.float64)))
         )
-        assert spectrum.gains(sigma)[1] == pytest.approx(gaussian.gains(sigma)[1])
+        level, shape = torch.tensor([sigma]), (1, *gaussian.mean.shape)
+        first = gaussian.basis[:, 0].reshape(shape)
+        shrunk = gaussian.estimate(first, level)
+        along, rest = spectrum.gains(sigma)
+        assert along[0] == pytest.approx(float((shrunk * first).sum()), rel=1e-4)
+        other = torch.linalg.qr(torch.cat([gaussian.basis, torch.ones(len(first.ravel()), 1)], 1))
+        beside = other.Q[:, -1].reshape(shape)
+        shrunk = gaussian.estimate(beside, level)
+        assert rest == pytest.approx(float((shrunk * beside).sum()), rel=1e-4)
 
 
 def test_a_module_of_another_family_is_named_and_refused(tmp_path, fitted_home, monkeypatch):
