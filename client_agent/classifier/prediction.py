@@ -79,6 +79,11 @@ class ClassifierFile:
             _session=session,
         )
 
+    @property
+    def temperature(self) -> float:
+        """What the scores are divided by before the softmax."""
+        return float(self.calibration["temperature"])
+
     def prepare(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
         """Bring one image into the classifier's shape, as its training images were.
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from client_agent.errors import RefusedError
 from client_agent.evidence.restoring import restoration_errors
-from client_agent.evidence.settings import WEIGHT
+from client_agent.evidence.settings import CLASSIFIER_WEIGHT, WEIGHT
 from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import AdmittedModule
 from ff_protocol.spec import FederationSpec
@@ -64,15 +64,24 @@ def _errors(
         raise RefusedError(f"{whose}: {error.message}", hint=error.hint) from error
 
 
-def product(probabilities: NDArray[np.float32], evidence: Float) -> NDArray[np.float32]:
-    """Multiply a classifier's probabilities with the evidence, both [n, k], and normalise.
+def product(
+    probabilities: NDArray[np.float32], evidence: Float, temperature: float = 1.0
+) -> NDArray[np.float32]:
+    """Multiply softmax(scores)^CLASSIFIER_WEIGHT with the evidence and normalise.
 
     A probability of 0 counts as 1e-7, so that neither side can veto.
+
+    Args:
+        probabilities: of a classifier, softmax(scores / temperature), [n, k].
+        evidence: from `class_evidence`, [n, k].
+        temperature: what the probabilities were tempered by. It is taken back: fitted on synthetic
+            images, it makes a classifier as sure of real ones as it is of those.
 
     Returns:
         float32 [n, k].
     """
-    logs = np.log(np.clip(probabilities, _SMALLEST_PROBABILITY, 1), dtype=np.float64) + evidence
+    clipped = np.clip(probabilities, _SMALLEST_PROBABILITY, 1)
+    logs = CLASSIFIER_WEIGHT * temperature * np.log(clipped, dtype=np.float64) + evidence
     values = np.exp(logs - logs.max(axis=1, keepdims=True))
     return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)
 

@@ -143,7 +143,9 @@ def judge(
     images: Any,
     evidence: Any = None,
 ) -> tuple[Any, Any, Any]:
-    """Run the classifier as this site uses it: its own calibration included.
+    """Run the classifier as this site uses it.
+
+    The site's own temperature was fitted for the classifier alone, so evidence is not told of it.
 
     Args:
         classifier: the classifier.
@@ -158,13 +160,13 @@ def judge(
     from client_agent.classifier.local_calibration import retemper
 
     probabilities, nearness = classifier.run(images)
-    limit = 1.0
-    if local is not None:
-        probabilities, limit = retemper(probabilities, local.temperature), local.flag_below
+    limit = 1.0 if local is None else local.flag_below
     if evidence is not None:
         from client_agent.evidence.judgement import product
 
-        probabilities = product(probabilities, evidence)
+        probabilities = product(probabilities, evidence, classifier.temperature)
+    elif local is not None:
+        probabilities = retemper(probabilities, local.temperature)
     return probabilities, nearness, nearness < limit
 
 

@@ -11,6 +11,7 @@ pytest.importorskip("onnxruntime")
 import onnx
 import torch
 
+from client_agent.classifier.local_calibration import LocalCalibration, store_local
 from client_agent.errors import NotReadyError, RefusedError
 from client_agent.evidence import judgement
 from client_agent.evidence.judgement import class_evidence, product
@@ -24,7 +25,7 @@ from client_agent.module.structure import ALLOWED_OPERATORS
 from client_agent.registry.modules import remove_folder, usable_modules
 from client_agent.site import open_site
 from client_agent.steps.evaluate import evaluate
-from client_agent.steps.predict import predict
+from client_agent.steps.predict import open_classifier, predict
 from ff_protocol.spec import parse_spec
 from tests.agents import agent, agent_json
 from tests.unit.test_module_export import train
@@ -234,6 +235,25 @@ def test_a_product_is_normalised_and_neither_side_has_a_veto():
     assert made[2].tolist() == [0, 1]
 
 
+def test_a_product_takes_the_root_of_the_classifiers_probabilities_without_their_temperature():
+    scores, silent = np.array([[2.0, 0.0, -1.0]]), np.zeros((1, 3))
+    tempered = np.exp(scores / 0.7) / np.exp(scores / 0.7).sum()
+    expected = np.exp(scores / 2) / np.exp(scores / 2).sum()
+    made = product(tempered.astype(np.float32), silent, temperature=0.7)
+    np.testing.assert_allclose(made, expected, rtol=1e-5)
+
+
+def test_a_temperature_of_this_site_changes_the_classifier_but_not_what_evidence_makes_of_it(
+    site, digits
+):
+    before = [predict(site, digits, evidence=asked).predictions for asked in (False, True)]
+    digest = predict(site, digits).classifier
+    store_local(site.home, LocalCalibration(digest, 9, ("zero", "one", "two"), 3.0, 1.0))
+    after = [predict(site, digits, evidence=asked).predictions for asked in (False, True)]
+    assert before[0] != after[0]
+    assert before[1] == after[1]
+
+
 def test_modules_tell_the_classes_apart_that_they_were_trained_on(site, digits):
     with np.load(digits) as data:
         known = data["test_labels"][:, 0] < 2
@@ -259,6 +279,8 @@ def test_predict_and_evaluate_multiply_it_with_the_classifier(site, digits, monk
     ]
     assert figures.figures["accuracy"] == pytest.approx(np.mean(right))
     monkeypatch.setattr(judgement, "WEIGHT", 0.0)
+    temperature = open_classifier(site).temperature
+    monkeypatch.setattr(judgement, "CLASSIFIER_WEIGHT", 1 / temperature)
     silent = predict(site, digits, evidence=True)
     for without, item in zip(alone.predictions, silent.predictions, strict=True):
         assert item.probability == pytest.approx(without.probability, abs=1e-5)
