@@ -30,6 +30,7 @@ class Outcome:
 
     Attributes:
         figures: the classifier's figures on the test set.
+        evidence: the figures where the modules are asked, too.
         classifiers: each site's classifier digest.
         bytes_per_site: mean payload per site, both directions.
         seconds: wall time from the first training to the last classifier.
@@ -40,6 +41,7 @@ class Outcome:
     """
 
     figures: dict[str, Any]
+    evidence: dict[str, Any]
     classifiers: dict[str, str]
     bytes_per_site: int
     seconds: float
@@ -130,6 +132,7 @@ class Federation:
         wire = sum(item["bytes_on_wire"] for item in sent) + sum(item[0] for item in received)
         return Outcome(
             figures=self._figures(self._hospitals[0].name, test_file),
+            evidence=self._figures(self._hospitals[0].name, test_file, "--evidence"),
             classifiers={
                 hospital.name: item[1]
                 for hospital, item in zip(self._hospitals, received, strict=True)
@@ -200,8 +203,9 @@ class Federation:
             return str(self._agent(name, "fit")["classifier"])
         return str(received["unlearned"]["classifier"])
 
-    def _figures(self, site: str, test_file: Path) -> dict[str, Any]:
-        figures: dict[str, Any] = self._agent(site, "evaluate", "--data", str(test_file))["figures"]
+    def _figures(self, site: str, test_file: Path, *options: str) -> dict[str, Any]:
+        evaluated = self._agent(site, "evaluate", "--data", str(test_file), *options)
+        figures: dict[str, Any] = evaluated["figures"]
         return figures
 
     def _each(

@@ -72,6 +72,10 @@ class Demonstration:
                 }
                 for name, arm in self.arms.items()
             },
+            "evidence": {
+                "accuracy": self.federation.evidence["accuracy"],
+                "auroc": self.federation.evidence["macro_auroc"],
+            },
             "coordinator_peak_bytes": self.federation.coordinator_peak_bytes,
             "classifiers": self.federation.classifiers,
             "modules": self.federation.modules,
@@ -107,6 +111,11 @@ def show(demonstration: Demonstration) -> None:
         f"{demonstration.dataset}: {len(demonstration.sites)} hospitals that share no label",
         ["", "accuracy", "AUROC", "rounds", "bytes a site", "time"],
         rows,
+    )
+    asked = demonstration.federation.evidence
+    print(
+        f"Federated Factory with --evidence, which asks the modules, too: "
+        f"{100 * asked['accuracy']:.1f} %, AUROC {asked['macro_auroc']:.3f}"
     )
     _show_audit(demonstration.federation)
     _show_revocation(demonstration)

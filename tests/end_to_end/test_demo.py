@@ -68,7 +68,7 @@ def test_the_demonstration_leaves_the_results_that_scripts_rely_on(shown):
     results = json.loads((out / "results.json").read_text())
     assert document == {"status": "ok", **results}
     assert set(results["arms"]) == {"own_classes", "fedavg", "federated_factory", "centralised"}
-    for arm in results["arms"].values():
+    for arm in (*results["arms"].values(), results["evidence"]):
         assert 0 <= arm["accuracy"] <= 1
         assert 0 <= arm["auroc"] <= 1
     assert (results["sites"], results["dataset"], results["seed"]) == (3, "digits", 3)
