@@ -9,7 +9,6 @@ demonstration (`ff-agent demo`) has them.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -80,15 +79,15 @@ def make_stage(task: Task) -> Stage:
     """
     preset = preset_for(task.preset, task.image_size, task.channels)
     holdings, left_out = _able(task)
-    holders = Counter(label for _, label in holdings)
-    if len(holders) < 2:
+    classes = len({label for _, label in holdings})
+    if classes < 2:
         raise DataError(
-            f"{len(holders)} class(es) have the {MIN_IMAGES_PER_CLASS} images at one site that a "
+            f"{classes} class(es) have the {MIN_IMAGES_PER_CLASS} images at one site that a "
             "generator needs; two are the least"
         )
     measured = keep(task.work / "measured", lambda: _measure(task, preset))
     # Kept, because another run would measure other rates and plan other samples.
-    kept = keep(task.work / "plan", lambda: asdict(_plan(task, len(holders), measured)))
+    kept = keep(task.work / "plan", lambda: asdict(_plan(task, classes, len(holdings), measured)))
     plan = Plan(**kept.values)
     made, folders = [], {}
     with task.progress.task("generators", len(holdings)) as shown:
@@ -102,7 +101,7 @@ def make_stage(task: Task) -> Stage:
                 site,
                 label,
                 folder,
-                Budget(plan.class_seconds / holders[label], task.rule.module_steps),
+                Budget(plan.module_seconds, task.rule.module_steps),
                 report,
             )
             made.append(keep(folder, make))
@@ -122,7 +121,7 @@ def make_stage(task: Task) -> Stage:
             "preset": preset.name,
             "modules": len(made),
             "module_bytes": max(work.values["bytes"] for work in made),
-            "class_seconds": round(plan.class_seconds, 1),
+            "module_seconds": round(plan.module_seconds, 1),
             "training_seconds": round(sum(work.values["training_seconds"] for work in made), 1),
             "steps": [work.values["steps"] for work in made],
             "loss": [round(work.values["loss"], 4) for work in made],
@@ -147,11 +146,12 @@ def _able(task: Task) -> tuple[list[tuple[int, int]], list[dict[str, Any]]]:
     return able, left_out
 
 
-def _plan(task: Task, classes: int, measured: Work) -> Plan:
+def _plan(task: Task, classes: int, modules: int, measured: Work) -> Plan:
     return make_plan(
         task.rule,
         task.seconds,
         classes=classes,
+        modules=modules,
         sampling_rate=measured.values["sampling_rate"],
         training_rate=task.training_rate,
         settings=task.settings,

@@ -72,6 +72,7 @@ def from_generators(task: Task, *, family: str) -> Learnt:
         task.rule,
         task.seconds,
         classes=len(holders),
+        modules=len(holdings),
         # The share that synthesis may take is reserved; what it yields is the generator's affair.
         sampling_rate=task.rule.samples_per_class
         * len(holders)
@@ -87,7 +88,7 @@ def from_generators(task: Task, *, family: str) -> Learnt:
             generator = train(
                 held.images[held.labels == label],
                 task.validation.images[task.validation.labels == label],
-                seconds=plan.class_seconds / holders[label],
+                seconds=plan.module_seconds,
                 steps=task.rule.module_steps,
                 seed=_seed(task.seed, number),
                 threads=task.settings.threads,
@@ -111,7 +112,7 @@ def from_generators(task: Task, *, family: str) -> Learnt:
         details={
             **classifier.describe(),
             "modules": len(holdings),
-            "module_seconds": round(plan.class_seconds * len(holders) / len(holdings), 1),
+            "module_seconds": round(plan.module_seconds, 1),
             "samples": np.bincount(synthetic.labels, minlength=len(task.classes)).tolist(),
         },
     )

@@ -4,8 +4,8 @@
                  `samples_per_class`, as the measured sampling rate makes in that time
     classifier   the product's own amount of work (`ClassifierSettings.epochs_for`), at most
                  `classifier_share` of the budget
-    generators   what is left after a reserve; every class gets the same, and the sites that hold it
-                 share a class's time evenly
+    generators   what is left after a reserve; every module gets the same, as hospitals that train
+                 side by side would give it
 
 Rates are measured first, within the budget. Once the generators are done, the clock has the last
 word: the classifier makes as many passes as the time that is really left allows.
@@ -53,13 +53,13 @@ class Plan:
 
     Attributes:
         samples: synthetic images a class.
-        class_seconds: training time of all generators of one class together.
+        module_seconds: training time of a generator.
         synthesis_seconds: expected.
         classifier_seconds: expected.
     """
 
     samples: int
-    class_seconds: float
+    module_seconds: float
     synthesis_seconds: float
     classifier_seconds: float
 
@@ -72,6 +72,7 @@ def make_plan(
     seconds: float,
     *,
     classes: int,
+    modules: int,
     sampling_rate: float,
     training_rate: float,
     settings: ClassifierSettings,
@@ -84,6 +85,7 @@ def make_plan(
         rule: the shares.
         seconds: the whole budget.
         classes: how many classes have a generator.
+        modules: how many generators there are.
         sampling_rate: images/s of a module.
         training_rate: images/s of the classifier's training.
         settings: the classifier's recipe.
@@ -99,7 +101,7 @@ def make_plan(
     classifier = min(rule.classifier_share * seconds, work)
     left = seconds * (1 - rule.reserve) - spent - synthesis - classifier
     # However slow the machine, some training must take place.
-    return Plan(samples, max(left, 0.1 * seconds) / classes, synthesis, classifier)
+    return Plan(samples, max(left, 0.1 * seconds) / modules, synthesis, classifier)
 
 
 def within(settings: ClassifierSettings, images: int, seconds: float, rate: float) -> int:

@@ -161,12 +161,13 @@ def test_the_budget_is_divided_by_its_rule():
         classifier_share=0.25, synthesis_share=0.1, samples_per_class=1000, reserve=0.05
     )
     common = {"classes": 8, "training_rate": 1000.0, "settings": replace(QUICK, epochs=None)}
+    common["modules"] = 16
     plan = make_plan(rule, 3600, sampling_rate=300, **common)
     assert plan.samples == 1000
     assert plan.synthesis_seconds == pytest.approx(8000 / 300)
     work = common["settings"].epochs_for(8000) * 8
     assert plan.classifier_seconds == pytest.approx(min(work, 900))
-    whole = 8 * plan.class_seconds + plan.synthesis_seconds + plan.classifier_seconds
+    whole = 16 * plan.module_seconds + plan.synthesis_seconds + plan.classifier_seconds
     assert whole == pytest.approx(0.95 * 3600)
     slow = make_plan(rule, 900, sampling_rate=50, **common)
     assert slow.samples == int(0.1 * 900 * 50 / 8)
