@@ -5,6 +5,7 @@ here an object's bytes are on the disk before its name exists (write, fsync, lin
 Several processes may share the folder.
 """
 
+import contextlib
 import os
 import re
 import secrets
@@ -116,8 +117,10 @@ class FolderStore:
     def remove_abandoned(self) -> None:
         """Remove what writers that were killed left behind more than a day ago."""
         for path in (self._folder / _TEMPORARY).glob("*"):
-            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                path.unlink(missing_ok=True)
+            # A writer that finishes meanwhile, this one's or another replica's, takes its own away.
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    path.unlink()
 
     def _write(self, path: Path, data: bytes) -> None:
         self._writer.write(path, data)

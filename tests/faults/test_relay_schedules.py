@@ -127,7 +127,10 @@ class Ground:
         with self._lock:
             self.kill()
             if not self.closed:
-                self.endpoint, self.kill = self.start()
+                try:
+                    self.endpoint, self.kill = self.start()
+                except OSError as error:  # which the proxy would take for a broken connection
+                    raise RuntimeError("the coordinator did not start again") from error
 
     def close(self) -> None:
         self.proxy.close()

@@ -1,5 +1,6 @@
 """One set of promises, kept by every store."""
 
+import os
 import random
 import threading
 import time
@@ -7,6 +8,7 @@ from abc import ABC, abstractmethod
 
 import pytest
 
+from coordinator import folder_store
 from coordinator.errors import StoreError, UsageError
 from coordinator.folder_store import FolderStore
 from coordinator.object_store import ObjectStore
@@ -205,3 +207,17 @@ def test_keys_are_made_of_checked_names_only(digest):
         chunk_key(digest)
     with pytest.raises(MalformedError):
         revocations_prefix("../x")
+
+
+def test_a_writer_that_finishes_while_another_server_tidies_up_stops_nobody(tmp_path, monkeypatch):
+    store = FolderStore(tmp_path)
+    store.put_if_absent("spec.dsse", b"x")
+    temporary = tmp_path / folder_store._TEMPORARY
+    abandoned, written = temporary / "abandoned", temporary / "being-written"
+    abandoned.touch()
+    os.utime(abandoned, (0, 0))
+    # Between the listing and the look at it, its writer gave it its final name.
+    listed = [written, abandoned]
+    monkeypatch.setattr(type(tmp_path), "glob", lambda path, pattern: iter(listed))
+    store.remove_abandoned()
+    assert not abandoned.exists()
