@@ -114,7 +114,7 @@ def show(demonstration: Demonstration) -> None:
     )
     asked = demonstration.federation.evidence
     print(
-        f"Federated Factory with --evidence, which asks the modules, too: "
+        "Federated Factory with --evidence, which asks the modules, too: "
         f"{100 * asked['accuracy']:.1f} %, AUROC {asked['macro_auroc']:.3f}"
     )
     _show_audit(demonstration.federation)

@@ -160,8 +160,12 @@ def test_the_budget_is_divided_by_its_rule():
     rule = BudgetRule(
         classifier_share=0.25, synthesis_share=0.1, samples_per_class=1000, reserve=0.05
     )
-    common = {"classes": 8, "training_rate": 1000.0, "settings": replace(QUICK, epochs=None)}
-    common["modules"] = 16
+    common = {
+        "classes": 8,
+        "modules": 16,
+        "training_rate": 1000.0,
+        "settings": replace(QUICK, epochs=None),
+    }
     plan = make_plan(rule, 3600, sampling_rate=300, **common)
     assert plan.samples == 1000
     assert plan.synthesis_seconds == pytest.approx(8000 / 300)
