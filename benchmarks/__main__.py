@@ -15,13 +15,14 @@ from ff_protocol import canonical
 from ff_protocol.files import write_atomically
 
 ALWAYS = ("startup", "training", "sampling", "round_trip", "relay")
-NAMES = (*ALWAYS, "prediction", "scan", "unlearning", "flood", "engines")
+NAMES = (*ALWAYS, "presets", "prediction", "scan", "unlearning", "flood", "engines")
 TITLES = {
     "startup": "start-up",
     "training": "training a generator (preset tiny, all cores)",
     "sampling": "sampling a module, batch 64",
     "round_trip": "whole federation: bytes, memory, accuracy",
     "relay": "the relay: throughput in proportion, CPU, many sites, Flower",
+    "presets": "generator presets: size, training, sampling (all cores)",
     "prediction": "probabilities and the out-of-distribution flag on real images",
     "scan": "scanning DICOM files without their pixels",
     "unlearning": "revoking against redoing the federation, and attacks before and after",

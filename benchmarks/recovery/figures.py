@@ -13,8 +13,9 @@ from benchmarks.arms import TITLES
 from benchmarks.recovery.results import Summary
 from ff_protocol.files import write_atomically
 
-WIDTH, HEIGHT = 900, 480
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 300, 40, 55
+WIDTH, HEIGHT = 920, 480
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 340, 40, 55
+_MOST_LINES = 6
 _COLOURS = (
     "#4c78a8", "#f58518", "#e45756", "#72b7b2", "#54a24b", "#b79a20", "#b279a2", "#ff9da6",
     "#9d755d", "#767676", "#2f4b7c", "#d62728", "#17becf", "#8c564b", "#111111", "#7f7f7f",
@@ -74,18 +75,18 @@ def draw(
     }
     drawn = {arm: marks for arm, marks in points.items() if marks}
     every = [mark for marks in drawn.values() for mark in marks]
-    low = math.floor(math.log10(min((mark[0] for mark in every), default=1)))
-    high = max(low + 1, math.ceil(math.log10(max((mark[0] for mark in every), default=10))))
-    bottom = math.floor(10 * min((mark[1] for mark in every), default=0)) / 10
+    along = _ticks_of_seconds([mark[0] for mark in every])
+    up = _ticks_to_one(min((mark[1] - mark[2] for mark in every), default=0.0))
 
     def x(seconds: float) -> float:
-        return _LEFT + (math.log10(seconds) - low) / (high - low) * (WIDTH - _LEFT - _RIGHT)
+        share_along = math.log(seconds / along[0]) / math.log(along[-1] / along[0])
+        return _LEFT + share_along * (WIDTH - _LEFT - _RIGHT)
 
     def y(value: float) -> float:
-        share_up = (value - bottom) / max(1 - bottom, 0.1)
+        share_up = (value - up[0]) / (up[-1] - up[0])
         return HEIGHT - _BOTTOM - share_up * (HEIGHT - _TOP - _BOTTOM)
 
-    parts = [_text(_LEFT, 22, title, size=15), _axes(x, y, low, high, bottom, unit, _NAMES[name])]
+    parts = [_text(_LEFT, 22, title, size=15), _axes(x, y, along, up, unit, _NAMES[name])]
     for row, (arm, marks) in enumerate(drawn.items()):
         colour = _COLOURS[list(TITLES).index(arm) % len(_COLOURS)]
         parts += _series(marks, colour, x, y)
@@ -98,6 +99,25 @@ def draw(
         f'font-family="sans-serif">\n<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>\n'
         f"{body}\n</svg>\n"
     )
+
+
+def _ticks_of_seconds(seconds: Sequence[float]) -> list[float]:
+    """Return 1, 2 and 5 times powers of ten that enclose `seconds`, two at the least."""
+    low, high = min(seconds, default=1.0), max(seconds, default=1.0)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
+    ticks = [factor * 10.0**exponent for exponent in exponents for factor in (1, 2, 5)]
+    first = max(i for i, tick in enumerate(ticks) if tick <= low)
+    last = min(i for i, tick in enumerate(ticks) if tick >= high)
+    return ticks[first : max(last, first + 1) + 1]
+
+
+def _ticks_to_one(lowest: float) -> list[float]:
+    """Return evenly spaced values from at most `lowest` (below 1) to 1."""
+    for lines in (100, 50, 20, 10, 5):
+        bottom = min(math.floor(lowest * lines), lines - 1)
+        if lines - bottom <= _MOST_LINES:
+            break
+    return [line / lines for line in range(bottom, lines + 1)]
 
 
 Scale = Callable[[float], float]
@@ -117,17 +137,20 @@ def _series(marks: list[tuple[float, float, float]], colour: str, x: Scale, y: S
     return parts
 
 
-def _axes(x: Scale, y: Scale, low: int, high: int, bottom: float, unit: str, name: str) -> str:
+def _axes(
+    x: Scale, y: Scale, along: Sequence[float], up: Sequence[float], unit: str, name: str
+) -> str:
     parts = []
-    for exponent in range(low, high + 1):
-        at = x(10.0**exponent)
-        parts.append(_line(at, y(bottom), at, y(1), "#dddddd"))
-        parts.append(_text(at, y(bottom) + 18, f"{10.0**exponent:g}", anchor="middle"))
-    for tenth in range(round(bottom * 10), 11):
-        parts.append(_line(_LEFT, y(tenth / 10), WIDTH - _RIGHT, y(tenth / 10), "#dddddd"))
-        parts.append(_text(_LEFT - 8, y(tenth / 10) + 4, f"{tenth / 10:.1f}", anchor="end"))
+    for seconds in along:
+        at = x(seconds)
+        parts.append(_line(at, y(up[0]), at, y(up[-1]), "#dddddd"))
+        parts.append(_text(at, y(up[0]) + 18, f"{seconds:g}", anchor="middle"))
+    decimals = 2 if round(100 * (up[1] - up[0])) % 10 else 1
+    for value in up:
+        parts.append(_line(_LEFT, y(value), WIDTH - _RIGHT, y(value), "#dddddd"))
+        parts.append(_text(_LEFT - 8, y(value) + 4, f"{value:.{decimals}f}", anchor="end"))
     parts.append(_text((_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 12, unit, anchor="middle"))
-    middle = (y(bottom) + y(1)) / 2
+    middle = (y(up[0]) + y(up[-1])) / 2
     parts.append(
         f'<g transform="rotate(-90 20 {middle:.0f})">{_text(20, middle, name, anchor="middle")}</g>'
     )

@@ -1,4 +1,4 @@
-"""Every number of the evidence: noise levels and how much it counts. Runs: docs/benchmarks.md."""
+"""Every number of the evidence: noise levels and how much it counts. Runs: docs/recipe.md."""
 
 LEVELS = (0.07, 0.14, 0.28)
 """Standard deviations of the noise, for images in [-1, 1], whose own is about 0.25. Lower ones ask

@@ -2,7 +2,7 @@
 
 The layers of a small generator are too short for several threads to share one: on two cores a
 thread for each half of the batch trains 1.3 times as many images a second as two threads in every
-layer (docs/benchmarks.md). The parts' gradients are added in a fixed order, so the same number of
+layer (docs/recipe.md). The parts' gradients are added in a fixed order, so the same number of
 threads gives the same bits.
 """
 

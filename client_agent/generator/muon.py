@@ -2,7 +2,7 @@
 
 A step along an orthogonal matrix changes every direction of a layer alike, where a gradient step is
 ruled by a few; at small batches and few steps that halves the distance of the samples to the real
-images (docs/benchmarks.md). Sources: K. Jordan and others, "Muon" (2024), for the Newton-Schulz
+images (docs/recipe.md). Sources: K. Jordan and others, "Muon" (2024), for the Newton-Schulz
 iteration and its coefficients; Liu and others, arXiv 2502.16982, for the factor that gives a step
 the size of AdamW's. torch's own Muon takes matrices only; here a convolution is the matrix of its
 output channels against everything else.

@@ -52,7 +52,7 @@ class ConvolveThenUpsample(nn.Module):
     """The UNet's upsampler with its halves swapped, so that it convolves a quarter of the pixels.
 
     At 28 px the original order is the dearest convolution of all; images come out as close to the
-    real ones either way (docs/benchmarks.md).
+    real ones either way (docs/recipe.md).
 
     Args:
         convolution: keeps height and width.

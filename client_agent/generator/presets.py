@@ -2,7 +2,7 @@
 
 A preset is chosen by name in the federation spec and fitted here to the federation's image size.
 No other module of the generator holds a tuned constant. Where a number was measured, the comment
-beside it says what; the runs are in docs/benchmarks.md.
+beside it says what; the runs are in docs/recipe.md.
 """
 
 import math

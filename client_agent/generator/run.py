@@ -57,7 +57,7 @@ class Run:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
         self.optimisers = make_optimisers(self.network, preset)
-        # On processors bf16 pays for wide networks only; the preset knows (docs/benchmarks.md).
+        # On processors bf16 pays for wide networks only; the preset knows (docs/recipe.md).
         self.autocast = (preset.bf16 or device.type == "cuda") and _has_bf16(device)
         threads = torch.get_num_threads() if device.type == "cpu" else 1
         self.plan = plan

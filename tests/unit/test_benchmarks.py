@@ -20,14 +20,14 @@ def benchmark(*arguments: str) -> str:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("bench")
-    printed = benchmark("startup", "training", "sampling", "--quick", "--out", str(out))
+    printed = benchmark("startup", "training", "sampling", "presets", "--quick", "--out", str(out))
     return printed, json.loads((out / "results.json").read_text())
 
 
 def test_figures_come_with_command_machine_versions_seed_and_commit(results):
     printed, stored = results
     environment = stored["environment"]
-    assert stored["command"].startswith("python -m benchmarks startup training sampling --quick")
+    assert stored["command"].startswith("python -m benchmarks startup training sampling presets")
     assert stored["seed"] == 0
     assert environment["cores"] >= 1
     assert environment["libraries"]["torch"]
@@ -48,6 +48,16 @@ def test_sampling_compares_both_engines_with_the_same_weights(results):
             row["onnxruntime_images_per_second"] / row["torch_images_per_second"]
         )
         assert row["module_bytes"] < 4 * 2**20
+
+
+def test_a_preset_is_weighed_and_timed(results):
+    (row,) = results[1]["presets"]
+    assert (row["preset"], row["image"]) == ("tiny", "28 px RGB")
+    assert 0.1 < row["million_weights"] < 1
+    # Half precision, and the class's Gaussian beside the weights.
+    assert 2 * row["million_weights"] < row["module_mb"] < 4
+    assert row["seconds_a_step"] > 0
+    assert row["samples_per_second"] > 0
 
 
 def test_help_is_measured_against_the_promise(results):

@@ -78,6 +78,26 @@ def test_figures_are_well_formed_and_show_every_arm(tmp_path):
     assert draw([], "accuracy", "nothing", "seconds").startswith("<svg")
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "seconds", "up", "along"),
+    [
+        ((0.91, 0.97), (110, 430), {"0.90", "0.92", "1.00"}, {"100", "500"}),
+        ((0.125, 0.9), (1000, 1000), {"0.0", "0.2", "1.0"}, {"1000", "2000"}),
+        ((1.0, 1.0), (3, 12), {"0.99", "1.00"}, {"2", "5", "10", "20"}),
+    ],
+)
+def test_axes_are_as_fine_as_the_marks_are_close(accuracies, seconds, up, along):
+    marks = [
+        run("ff", accuracy, seconds=took, budget=float(number + 1))
+        for number, (accuracy, took) in enumerate(zip(accuracies, seconds, strict=True))
+    ]
+    root = ElementTree.fromstring(draw(summarise(marks), "accuracy", "t", "seconds"))
+    assert {element.text for element in root.iter() if element.tag.endswith("text")} >= up | along
+    for mark in (element for element in root.iter() if element.tag.endswith("circle")):
+        assert 0 < float(mark.get("cx")) < 600
+        assert 30 < float(mark.get("cy")) < 440
+
+
 def test_results_survive_a_trip_through_the_file(tmp_path):
     results = ResultsFile(tmp_path, {"name": "x"})
     for item in RUNS:
