@@ -40,8 +40,8 @@ class BudgetRule:
     """
 
     classifier_share: float = 0.25
-    synthesis_share: float = 0.15
-    samples_per_class: int = 2000
+    synthesis_share: float = 0.08
+    samples_per_class: int = 8000
     fewest_samples: int = 40
     reserve: float = 0.03
     module_steps: int | None = None

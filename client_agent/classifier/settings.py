@@ -14,6 +14,10 @@ from ff_protocol.spec import ClassifierSpec
 
 SMALLEST_IMAGE = 8
 LARGEST_IMAGE = 256
+RECIPE = 2
+"""Raised with every change after which the same data and spec give other bits: of a number below,
+or of what training does. Part of the reproducibility class, so that a classifier of an earlier
+recipe is made anew and a certificate about one says so."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class ClassifierSettings:
     widths: tuple[int, int, int, int] = (16, 32, 64, 128)
     blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
     epochs: int | None = None
-    presentations: int = 120_000
+    presentations: int = 250_000
     min_epochs: int = 4
     max_epochs: int = 40
     max_steps: int = 20_000
@@ -59,9 +63,9 @@ class ClassifierSettings:
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
     shift: float = 1.0
-    contrast: float = 0.25
-    brightness: float = 0.06
-    colour: float = 0.07
+    contrast: float = 0.35
+    brightness: float = 0.09
+    colour: float = 0.1
     balance: float = 1.0
     seed: int = 0
     threads: int = 2

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from client_agent.classifier.settings import RECIPE
 from client_agent.synthesis.session import reproducibility_class
 from ff_protocol.spec import FederationSpec
 
@@ -30,6 +31,7 @@ def fit_reproducibility(spec: FederationSpec) -> dict[str, Any]:
         "onnx": version("onnx"),
         "overrides": {key: os.environ[key] for key in _KERNEL_VARIABLES if key in os.environ},
         "processor": _processor(),
+        "recipe": RECIPE,
         "threads": {"classifier": spec.classifier.threads, "synthesis": spec.synthesis.threads},
         "torch": version("torch"),
     }

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
-from client_agent.classifier.settings import PRESETS, ClassifierSettings, settings_for
+from client_agent.classifier.settings import PRESETS, RECIPE, ClassifierSettings, settings_for
 from client_agent.errors import UsageError
+from ff_protocol import canonical
 from ff_protocol.spec import ClassifierSpec
 
 
@@ -41,3 +43,10 @@ def test_given_epochs_are_kept():
 def test_settings_do_not_load_torch():
     code = "import client_agent.classifier.settings, sys; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_whoever_changes_a_number_raises_the_recipe():
+    """Else a site keeps a classifier of before, and no certificate tells why bits differ."""
+    table = {name: asdict(preset) for name, preset in PRESETS.items()}
+    digest = canonical.sha256_hex(repr(table).encode())[:16]
+    assert (RECIPE, digest) == (2, "ff5109c39243a6ef")
