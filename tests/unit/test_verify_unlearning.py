@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client_agent.classifier.settings import RECIPE
 from client_agent.errors import NotReadyError, RefusedError, UsageError
 from client_agent.home import Home
 from client_agent.site import Site, open_site
@@ -173,6 +174,13 @@ def test_the_class_names_threads_versions_and_whatever_caps_the_instruction_set(
     assert {"torch", "onnxruntime", "numpy", "instruction_set", "threads"} <= set(plain)
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     assert set(differences(plain, fit_reproducibility(authority.spec))) == {"overrides"}
+
+
+def test_another_recipe_is_another_class(authority, monkeypatch):
+    plain = fit_reproducibility(authority.spec)
+    monkeypatch.setattr("client_agent.steps.reproducibility.RECIPE", RECIPE + 1)
+    now = fit_reproducibility(authority.spec)
+    assert differences(plain, now) == {"recipe": (RECIPE, RECIPE + 1)}
 
 
 def test_a_tampered_certificate_is_refused(done, tmp_path):
