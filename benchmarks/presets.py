@@ -4,25 +4,21 @@ Training and sampling do the same arithmetic whatever the images show, so one cl
 preset's size is enough.
 """
 
-import resource
+import os
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.images import one_class_sets
-from client_agent.generator.presets import Preset, preset_for
-from client_agent.generator.training import (
-    Budget,
-    TrainingProgress,
-    train_generator,
-)
+from benchmarks.sampling import DIGEST, sampling_rate, spec_for
+from client_agent.demo.federation import peak_memory
+from client_agent.generator.presets import preset_for
+from client_agent.generator.training import Budget, TrainingProgress, train_generator
 from client_agent.module.export import export_module
 from client_agent.preparation.prepare import prepare
 from client_agent.synthesis.session import ModuleSession
-from ff_protocol.spec import parse_spec
 
 CHANNELS = 3
 IMAGES = 640
@@ -77,10 +73,13 @@ def _measure(case: Case, steps: int) -> Row:
         _images(case.image_size), preset=preset, seed=0, budget=Budget(steps=steps),
         device="cpu", on_progress=seen.append,
     )  # fmt: skip
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    resident = (peak_memory(os.getpid()) or 0) / 2**30
+    spec = spec_for(preset, batch_size=case.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "module.onnx"
         export_module(trained, path)
+        with ModuleSession(path, DIGEST, spec, "benchmark") as session:
+            rate = sampling_rate(session, case.batches)
         return Row(
             preset=preset.name,
             image=f"{preset.image_size} px RGB",
@@ -90,7 +89,7 @@ def _measure(case: Case, steps: int) -> Row:
             seconds_a_step=_seconds_a_step(seen),
             gib_resident=resident,
             sampler_steps=preset.sampler_steps,
-            samples_per_second=_samples_per_second(case, preset, path),
+            samples_per_second=rate,
         )
 
 
@@ -106,19 +105,3 @@ def _seconds_a_step(seen: list[TrainingProgress]) -> float:
     if last.step == first.step:
         return last.seconds_elapsed / last.step
     return (last.seconds_elapsed - first.seconds_elapsed) / (last.step - first.step)
-
-
-def _samples_per_second(case: Case, preset: Preset, module: Path) -> float:
-    spec = parse_spec(
-        {
-            "classes": ["a", "b"],
-            "image": {"size": preset.image_size, "channels": preset.channels},
-            "synthesis": {"batch_size": case.batch_size},
-        }
-    )
-    with ModuleSession(module, "0" * 64, spec, "benchmark") as session:
-        session.run_batch(0)
-        started = time.perf_counter()
-        for _ in session.run_batches(range(case.batches)):
-            pass
-        return case.batch_size * case.batches / (time.perf_counter() - started)

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.images import one_class_sets
-from client_agent.generator.presets import preset_for
+from client_agent.generator.presets import Preset, preset_for
 from client_agent.generator.training import (
     Budget,
     TrainedGenerator,
@@ -23,7 +24,8 @@ from client_agent.synthesis.session import ModuleSession
 from client_agent.synthesis.shards import SHARD_BATCHES
 from ff_protocol.spec import FederationSpec, parse_spec
 
-_DIGEST = "0" * 64
+DIGEST = "0" * 64
+"""Of a module that is no federation's: it only decides the noise."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def measure(*, quick: bool) -> list[Row]:
 
 
 def _compare(name: str, trained: TrainedGenerator, path: Path, threads: int, rounds: int) -> Row:
-    spec = _spec(trained, threads)
-    session = ModuleSession(path, _DIGEST, spec, "benchmark")
+    spec = spec_for(trained.preset, threads=threads)
+    session = ModuleSession(path, DIGEST, spec, "benchmark")
     count = SHARD_BATCHES * session.batch_size
     batch = noise(1, 0, count, session.shape)
     before = torch.get_num_threads()
@@ -81,14 +83,24 @@ def _compare(name: str, trained: TrainedGenerator, path: Path, threads: int, rou
     )
 
 
-def _spec(trained: TrainedGenerator, threads: int) -> FederationSpec:
+def spec_for(preset: Preset, **synthesis: Any) -> FederationSpec:
+    """Return a spec of the preset's image shape that says `synthesis` of sampling."""
     return parse_spec(
         {
             "classes": ["a", "b"],
-            "image": {"size": trained.preset.image_size, "channels": trained.preset.channels},
-            "synthesis": {"threads": threads},
+            "image": {"size": preset.image_size, "channels": preset.channels},
+            "synthesis": synthesis,
         }
     )
+
+
+def sampling_rate(session: ModuleSession, batches: int) -> float:
+    """Return images/s of `batches` batches as synthesis runs them, after one that warms up."""
+    session.run_batch(0)
+    started = time.monotonic()
+    for _ in session.run_batches(range(batches)):
+        pass
+    return batches * session.batch_size / (time.monotonic() - started)
 
 
 def _seconds(work: Callable[[], object]) -> float:

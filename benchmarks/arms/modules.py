@@ -8,7 +8,6 @@ signatures change no figure here and are left out, so that the budget is trainin
 demonstration (`ff-agent demo`) has them.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from benchmarks.arms.keeping import Work, keep, total
 from benchmarks.recovery.budget import Plan, make_plan
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Task
+from benchmarks.sampling import sampling_rate
 from client_agent.audit.hold_out import MIN_IMAGES_PER_CLASS, hold_out
 from client_agent.errors import DataError
 from client_agent.generator.presets import Preset, preset_for
@@ -171,12 +171,7 @@ def _measure(task: Task, preset: Preset) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     export_module(trained, folder / MODULE_FILE)
     session = ModuleSession(folder / MODULE_FILE, "0" * 64, spec_of(task, 1), FEDERATION)
-    session.run_batch(0)
-    started = time.monotonic()
-    for _ in session.run_batches(range(_MEASURED_BATCHES)):
-        pass
-    rate = _MEASURED_BATCHES * session.batch_size / (time.monotonic() - started)
-    return {"sampling_rate": rate}
+    return {"sampling_rate": sampling_rate(session, _MEASURED_BATCHES)}
 
 
 def _make_module(
