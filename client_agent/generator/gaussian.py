@@ -5,7 +5,8 @@ the best for any data (Wang and Vastola, arXiv 2311.10892). So the network is as
 only: D(x; sigma) = mu + W(sigma) (x - mu) + c_out(sigma) F. EDM's preconditioning (arXiv
 2206.00364, table 1) is the special case C = sigma_data^2 I. For the same reason sampling can begin
 at a few times sigma_data, from noise given the covariance C + sigma^2 I, where plain noise would
-need a start far higher and the steps down from there.
+need a start far higher and the steps down from there; and, closer still, from a mixture with that
+covariance (mixture.py).
 
 C is kept as its leading principal components and one variance for all other directions. A basis of
 k components needs 32 k images or more: resting on fewer, they tell whose they are before anything
@@ -13,11 +14,12 @@ is learnt (membership AUC 0.83 at 8 images a component, 0.62 at 32; docs/benchma
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from client_agent.generator.mixture import Mixture, fit_mixture
 from client_agent.generator.spectrum import Spectrum
 
 MAX_COMPONENTS = 128
@@ -40,6 +42,7 @@ class ClassGaussian:
         variances: along the columns of U, falling, float64 [k].
         rest: along every other direction.
         sigma_data: root mean square of an image minus mu.
+        mixture: of what sampling starts from along the columns of U; None: the Gaussian itself.
     """
 
     mean: Tensor
@@ -47,12 +50,11 @@ class ClassGaussian:
     variances: Tensor
     rest: float
     sigma_data: float
+    mixture: Mixture | None = None
 
     def to(self, device: torch.device | str) -> "ClassGaussian":
-        """Return the same Gaussian on `device`; its variances stay on the processor."""
-        return ClassGaussian(
-            self.mean.to(device), self.basis.to(device), self.variances, self.rest, self.sigma_data
-        )
+        """Return the same Gaussian on `device`; small parts of it stay on the processor."""
+        return replace(self, mean=self.mean.to(device), basis=self.basis.to(device))
 
     def estimate(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return W(sigma) x, the linear estimate of the clean image.
@@ -65,8 +67,17 @@ class ClassGaussian:
         return self._filter(x, *(v / (v + noise) for v in self._spectrum(x)))
 
     def colour(self, noise: Tensor, sigma: float) -> Tensor:
-        """Turn unit noise into draws of N(0, C + sigma^2 I), both float32 [n, C, H, W]."""
-        return self._filter(noise, *((v + sigma**2).sqrt() for v in self._spectrum(noise)))
+        """Turn unit noise into noisy images minus mu, both float32 [n, C, H, W].
+
+        They are draws of N(0, C + sigma^2 I), or of the mixture where there is one.
+        """
+        along, rest = ((v + sigma**2).sqrt() for v in self._spectrum(noise))
+        if self.mixture is None:
+            return self._filter(noise, along, rest)
+        part = self.mixture.part(noise.reshape(len(noise), -1))
+        along = self.mixture.scales(sigma).to(noise)[part]
+        shift = self.mixture.means.to(noise)[part] @ self.basis.T
+        return self._filter(noise, along, rest) + shift.reshape(noise.shape)
 
     def error(self, sigma: Tensor) -> Tensor:
         """Return the root mean square error that the linear estimate leaves.
@@ -99,12 +110,13 @@ class ClassGaussian:
         )
 
 
-def fit_gaussian(data: Tensor, seed: int = 0) -> ClassGaussian:
+def fit_gaussian(data: Tensor, seed: int = 0, start: float | None = None) -> ClassGaussian:
     """Fit the Gaussian of a class.
 
     Args:
         data: uint8 [n, C, H, W].
         seed: of the randomised search for the components; torch's global state is left alone.
+        start: noise level at which sampling starts, in units of sigma_data; None: no mixture.
     """
     total = sum((chunk.double().sum(0) for chunk in data.split(256)), torch.zeros(1).double())
     mean = (total / len(data) / 127.5 - 1).float()
@@ -127,10 +139,11 @@ def fit_gaussian(data: Tensor, seed: int = 0) -> ClassGaussian:
         variances = singular[:count].double() ** 2 / len(centred)
     floor = _LEAST_SPREAD**2
     rest = (power - float(variances.sum())) / (size - count)
-    return ClassGaussian(
-        mean=mean,
-        basis=basis,
-        variances=variances.clamp_min(floor),
-        rest=max(rest, floor),
-        sigma_data=max((power / size) ** 0.5, _LEAST_SPREAD),
-    )
+    variances = variances.clamp_min(floor)
+    sigma_data = max((power / size) ** 0.5, _LEAST_SPREAD)
+    mixture = None
+    if start is not None:
+        # The number that the components have least of is independent of them, or nearly so.
+        pixel = int(basis.square().sum(1).argmin())
+        mixture = fit_mixture(centred @ basis, variances, pixel, start * sigma_data)
+    return ClassGaussian(mean, basis, variances, max(rest, floor), sigma_data, mixture)

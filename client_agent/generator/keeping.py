@@ -13,12 +13,15 @@ import torch
 from client_agent.errors import NotReadyError
 from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.held_out import CurvePoint
+from client_agent.generator.mixture import Mixture
 from client_agent.generator.network import RawNetwork
 from client_agent.generator.presets import Preset
 from client_agent.generator.training import TrainedGenerator
 from ff_protocol.files import write_atomically
 
-FORMAT = "federated-factory/generator/1"
+FORMAT = "federated-factory/generator/2"
+# Before there were mixtures: the same without one.
+_READABLE = (FORMAT, "federated-factory/generator/1")
 
 
 def save_generator(path: Path, trained: TrainedGenerator) -> None:
@@ -41,6 +44,7 @@ def save_generator(path: Path, trained: TrainedGenerator) -> None:
                 "variances": gaussian.variances,
                 "rest": gaussian.rest,
                 "sigma_data": gaussian.sigma_data,
+                "mixture": gaussian.mixture and vars(gaussian.mixture),
             },
             "steps": trained.steps,
             "seconds": trained.seconds,
@@ -71,16 +75,23 @@ def load_generator(path: Path) -> TrainedGenerator:
         raise NotReadyError(
             f"{path.name} is damaged ({type(error).__name__})", hint=hint
         ) from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
+    if not isinstance(value, dict) or value.get("format") not in _READABLE:
         raise NotReadyError(f"{path.name} is of another version", hint=hint)
     preset = Preset.from_dict(value["preset"])
     network = RawNetwork(preset)
     network.load_state_dict({name: item.float() for name, item in value["network"].items()})
     gaussian = value["gaussian"]
+    mixture = gaussian.get("mixture")
     return TrainedGenerator(
         preset=preset,
         network=network.eval(),
-        gaussian=ClassGaussian(**{**gaussian, "basis": gaussian["basis"].float()}),
+        gaussian=ClassGaussian(
+            **{
+                **gaussian,
+                "basis": gaussian["basis"].float(),
+                "mixture": mixture and Mixture(**mixture),
+            }
+        ),
         steps=value["steps"],
         seconds=value["seconds"],
         loss=value["loss"],

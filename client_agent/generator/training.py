@@ -177,7 +177,7 @@ def train_generator(
         state, reason = load_checkpoint(checkpoint, fingerprint)
         notices += [reason] if reason else []
     if plan is None:
-        gaussian, draws = fit_gaussian(data), seed
+        gaussian, draws = fit_gaussian(data, start=preset.sigma_max), seed
     else:
         # Whoever knows a seed can take its noise away, so this one is drawn and never told.
         draws = secrets.randbits(128) if state is None else int(state["seed"], 16)

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from client_agent.errors import TrainingError
+from client_agent.generator.gaussian import ClassGaussian
+from client_agent.generator.mixture import one_part
 from client_agent.generator.sampler import SolverTable, preset_table
 from client_agent.generator.training import TrainedGenerator
 from client_agent.module.table import ESTIMATE, PREFIX, network_columns
@@ -33,6 +35,9 @@ OPSET = 18
 IR_VERSION = 8
 INPUT_NAME, OUTPUT_NAME = "noise", "image"
 _PRODUCER = "federated-factory"
+# Clipped to 0 and 1, any difference of two float32 numbers near 1 times this is a comparison.
+_STEEP = 1e30
+_BEYOND = 1e6
 
 
 def export_module(trained: TrainedGenerator, path: Path, opset: int = OPSET) -> None:
@@ -88,7 +93,7 @@ def _sampler_graph(trained: TrainedGenerator, network: onnx.GraphProto) -> onnx.
     nodes = [
         helper.make_node("Cast", ["basis_half"], ["basis"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["basis"], ["basis_turned"], perm=[1, 0]),
-        *_filter_nodes(INPUT_NAME, "start_along", "start_rest", "z_start"),
+        *_start_nodes(),
         helper.make_node("Sub", [INPUT_NAME, INPUT_NAME], ["estimate_start"]),
         helper.make_node(
             "Loop",
@@ -101,12 +106,9 @@ def _sampler_graph(trained: TrainedGenerator, network: onnx.GraphProto) -> onnx.
         helper.make_node("Add", ["halved", "half"], ["unit"]),
         helper.make_node("Clip", ["unit", "zero", "one"], [OUTPUT_NAME]),
     ]
-    rest = (gaussian.rest + start**2) ** 0.5
-    along = (gaussian.variances.numpy() + start**2) ** 0.5 - rest
     constants = {
+        **_start_constants(gaussian, start),
         "basis_half": gaussian.basis.numpy().astype(np.float16),
-        "start_along": along.astype(np.float32),
-        "start_rest": np.float32(rest),
         "flat_shape": np.array([-1, gaussian.mean.numel()], np.int64),
         "image_shape": np.array([-1, *gaussian.mean.shape], np.int64),
         "steps": np.int64(len(table.a)),
@@ -123,6 +125,45 @@ def _sampler_graph(trained: TrainedGenerator, network: onnx.GraphProto) -> onnx.
         [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, shape)],
         [_tensor(name, value) for name, value in constants.items()],
     )
+
+
+def _start_nodes() -> list[onnx.NodeProto]:
+    """z_start: noise stretched along the components, and shifted, as its part of the mixture says.
+
+    The part is the number of bounds that one of the noise's numbers lies above.
+    """
+    node = helper.make_node
+    return [
+        node("Reshape", [INPUT_NAME, "flat_shape"], ["start_flat"]),
+        node("Gather", ["start_flat", "start_pixel"], ["start_number"], axis=1),
+        node("Sub", ["start_number", "start_bounds"], ["start_beyond"]),
+        node("Mul", ["start_beyond", "start_steep"], ["start_steeper"]),
+        node("Clip", ["start_steeper", "zero", "one"], ["start_above"]),
+        node("ReduceSum", ["start_above", "axis_1"], ["start_count"], keepdims=0),
+        node("Cast", ["start_count"], ["start_part"], to=TensorProto.INT64),
+        node("Gather", ["start_scales", "start_part"], ["start_along"], axis=0),
+        node("Gather", ["start_means", "start_part"], ["start_shift"], axis=0),
+        *_filter_nodes(INPUT_NAME, "start_along", "start_rest", "start_coloured"),
+        node("MatMul", ["start_shift", "basis_turned"], ["start_moved"]),
+        node("Reshape", ["start_moved", "image_shape"], ["start_place"]),
+        node("Add", ["start_coloured", "start_place"], ["z_start"]),
+    ]
+
+
+def _start_constants(gaussian: ClassGaussian, sigma: float) -> dict[str, Any]:
+    """What `_start_nodes` reads; a class without a mixture has one part."""
+    mixture = gaussian.mixture or one_part(gaussian.variances)
+    rest = (gaussian.rest + sigma**2) ** 0.5
+    return {
+        "start_pixel": np.array([mixture.pixel], np.int64),
+        # One bound that no number passes, where there is one part: no tensor is empty.
+        "start_bounds": np.append(mixture.bounds.numpy(), np.float32(_BEYOND))[None],
+        "start_steep": np.float32(_STEEP),
+        "start_scales": (mixture.scales(sigma).numpy() - rest).astype(np.float32),
+        "start_means": mixture.means.numpy().astype(np.float32),
+        "start_rest": np.float32(rest),
+        "axis_1": np.array([1], np.int64),
+    }
 
 
 def _filter_nodes(x: str, along: str, rest: str, result: str) -> list[onnx.NodeProto]:
