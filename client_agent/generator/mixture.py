@@ -26,7 +26,8 @@ MAX_PARTS = 16
 IMAGES_PER_PART = 32
 # Where a component's variance is below this share of the noise's, its shape is lost in the noise.
 _LEAST_SHARE = 0.1
-# Parts are no narrower than this share of the noise's variance, which hides more.
+# Added to the parts' variances: this share of the noise's, which hides what is narrower. A start
+# that is a little too wide leaves samples no farther from real images (docs/recipe.md).
 _FLOOR_SHARE = 0.05
 # Evenly spaced images stand for a class of more.
 _MAX_IMAGES = 2**14

@@ -208,6 +208,13 @@ def test_a_kept_generator_is_the_same_generator_and_runs_no_code(tmp_path: Path)
     # Weights are equal; their order in memory is not, and sums are rounded differently.
     np.testing.assert_allclose(sample_torch(back, noise), sample_torch(trained, noise), atol=1e-5)
     assert (back.steps, back.curve, back.preset) == (2, trained.curve, SMALL)
+    assert trained.gaussian.mixture is not None
+    assert back.gaussian.mixture is not None
+    assert torch.equal(back.gaussian.mixture.means, trained.gaussian.mixture.means)
+    older = torch.load(path, weights_only=True)
+    del older["gaussian"]["mixture"]
+    torch.save({**older, "format": "federated-factory/generator/1"}, path)
+    assert load_generator(path).gaussian.mixture is None
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(NotReadyError, match="damaged"):
         load_generator(path)

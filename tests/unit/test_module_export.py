@@ -73,6 +73,22 @@ def test_onnxruntime_agrees_with_torch_at_every_batch_size(exported):
         assert np.abs(images - sample_torch(trained, start)).max() < 1e-3
 
 
+def test_samples_of_every_part_of_the_mixture_agree_with_torch(tmp_path: Path):
+    random = np.random.default_rng(3)
+    images = random.integers(0, 60, (200, 8, 8, 1)) + 190 * (random.random((200, 1, 1, 1)) < 0.3)
+    trained = train_generator(
+        images.astype(np.uint8), preset=preset_for("tiny", 8, 1), seed=0, budget=Budget(steps=2)
+    )
+    mixture = trained.gaussian.mixture
+    assert mixture is not None
+    start = noise(400, 8, 1)
+    parts = mixture.part(torch.from_numpy(start).reshape(400, -1))
+    assert len(set(parts.tolist())) == len(mixture.means) > 1
+    export_module(trained, tmp_path / "module.onnx")
+    images = session(tmp_path / "module.onnx").run(["image"], {"noise": start})[0]
+    assert np.abs(images - sample_torch(trained, start)).max() < 1e-3
+
+
 def test_repeats_give_the_same_bits(exported):
     trained, path = exported
     start = noise(5, trained.preset.image_size, trained.preset.channels)
