@@ -230,6 +230,8 @@ def test_the_private_gaussian_nears_the_true_one_as_noise_falls_and_hides_it_as_
         plan = dataclasses.replace(PLAN, images=4000, statistics_noise=noise)
         found = fit_private_gaussian(data, plan, secret=5)
         errors.append(float((found.mean - true.mean).square().mean().sqrt()))
+        # A mixture would be one more look at the images that no noise hides.
+        assert found.mixture is None
         if noise == 1e-6:
             assert float(found.variances[0]) == pytest.approx(float(true.variances[0]), rel=0.02)
     assert errors[0] < 1e-4 < errors[1] < 0.1 < errors[2]
