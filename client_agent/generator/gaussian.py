@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from client_agent.generator.mixture import Mixture, fit_mixture
+from client_agent.generator.mixture import Mixture, fit_mixture, one_part
 from client_agent.generator.spectrum import Spectrum
 
 MAX_COMPONENTS = 128
@@ -71,12 +71,11 @@ class ClassGaussian:
 
         They are draws of N(0, C + sigma^2 I), or of the mixture where there is one.
         """
-        along, rest = ((v + sigma**2).sqrt() for v in self._spectrum(noise))
-        if self.mixture is None:
-            return self._filter(noise, along, rest)
-        part = self.mixture.part(noise.reshape(len(noise), -1))
-        along = self.mixture.scales(sigma).to(noise)[part]
-        shift = self.mixture.means.to(noise)[part] @ self.basis.T
+        start = self.start
+        part = start.part(noise.reshape(len(noise), -1))
+        along = start.scales(sigma).to(noise)[part]
+        rest = torch.full((1, 1), (self.rest + sigma**2) ** 0.5).to(noise)
+        shift = start.means.to(noise)[part] @ self.basis.T
         return self._filter(noise, along, rest) + shift.reshape(noise.shape)
 
     def error(self, sigma: Tensor) -> Tensor:
@@ -92,6 +91,11 @@ class ClassGaussian:
         noise = sigma[:, None] ** 2
         kept, others = (v * noise / (v + noise) for v in self._spectrum(sigma))
         return ((kept.sum(1) + (size - kept.shape[1]) * others[:, 0]) / size).sqrt()
+
+    @property
+    def start(self) -> Mixture:
+        """What sampling starts from: the mixture, or without one the Gaussian as its only part."""
+        return self.mixture or one_part(self.variances)
 
     @property
     def spectrum(self) -> Spectrum:

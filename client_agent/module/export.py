@@ -23,7 +23,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from client_agent.errors import TrainingError
 from client_agent.generator.gaussian import ClassGaussian
-from client_agent.generator.mixture import one_part
 from client_agent.generator.sampler import SolverTable, preset_table
 from client_agent.generator.training import TrainedGenerator
 from client_agent.module.table import ESTIMATE, PREFIX, network_columns
@@ -151,8 +150,8 @@ def _start_nodes() -> list[onnx.NodeProto]:
 
 
 def _start_constants(gaussian: ClassGaussian, sigma: float) -> dict[str, Any]:
-    """What `_start_nodes` reads; a class without a mixture has one part."""
-    mixture = gaussian.mixture or one_part(gaussian.variances)
+    """What `_start_nodes` reads."""
+    mixture = gaussian.start
     rest = (gaussian.rest + sigma**2) ** 0.5
     return {
         "start_pixel": np.array([mixture.pixel], np.int64),
