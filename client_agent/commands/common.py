@@ -185,16 +185,6 @@ def data_options(function: Function) -> Function:
     return function
 
 
-def evidence_option(function: Function) -> Function:
-    """Add the option that has the modules judge images beside the classifier."""
-    return click.option(
-        "--evidence",
-        is_flag=True,
-        help="Also ask each module how well it restores the images from noise: more accurate, but "
-        "some tens of images a second at 28 px.",
-    )(function)
-
-
 def train_options(function: Function) -> Function:
     """Add the options of training."""
     for option in (

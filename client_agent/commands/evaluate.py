@@ -5,16 +5,21 @@ from typing import Any
 from client_agent.commands.common import (
     Call,
     data_options,
-    evidence_option,
     needed,
     plain,
     site_command,
+)
+from client_agent.commands.judging import (
+    evidence_option,
+    prevalence_option,
+    say_prevalence,
 )
 
 
 @site_command("evaluate")
 @data_options
 @evidence_option
+@prevalence_option
 def command(call: Call, **values: Any) -> None:
     """Measure the classifier on labelled images that no one trained on.
 
@@ -35,6 +40,7 @@ def command(call: Call, **values: Any) -> None:
         source=make_source_options(values),
         split=values["split"] or "test",
         evidence=values["evidence"],
+        prevalence=values["prevalence"],
         progress=call.console.progress,
     )
 
@@ -45,6 +51,8 @@ def command(call: Call, **values: Any) -> None:
             f"{evaluated.images} images{asked}: accuracy {figures['accuracy']:.4f}, "
             f"macro AUROC {_figure(figures['macro_auroc'])}, macro F1 {figures['macro_f1']:.4f}"
         )
+        for line in say_prevalence(evaluated.prevalence):
+            print(line)
         rows: list[list[object]] = []
         for (name, value), counts in zip(
             figures["recall"].items(), figures["confusion"], strict=True

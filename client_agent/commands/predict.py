@@ -8,10 +8,14 @@ import click
 from client_agent.commands.common import (
     LOCATION,
     Call,
-    evidence_option,
     needed,
     plain,
     site_command,
+)
+from client_agent.commands.judging import (
+    evidence_option,
+    prevalence_option,
+    say_prevalence,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Of an .npz file.")
 @evidence_option
+@prevalence_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -39,6 +44,7 @@ def command(
     data: Any,
     split: str | None,
     evidence: bool,
+    prevalence: str,
     output: Path | None,
     dicom_sr: Path | None,
 ) -> None:
@@ -57,7 +63,12 @@ def command(
     source = needed(data, "--data")
     progress = call.console.progress
     predicted = predict(
-        call.site(), source, split=split or "test", evidence=evidence, progress=progress
+        call.site(),
+        source,
+        split=split or "test",
+        evidence=evidence,
+        prevalence=prevalence,
+        progress=progress,
     )
     if output is not None:
         write_predictions(predicted, output)
@@ -92,6 +103,7 @@ def _summary(predicted: "Predicted") -> list[str]:
         f"{predicted.images_per_second:,.0f} images/s, the classifier alone "
         f"{predicted.classifier_images_per_second:,.0f} images/s"
     ]
+    lines += say_prevalence(predicted.prevalence)
     if predicted.flagged:
         lines.append(
             f"{predicted.flagged} of {count} are unlike what the classifier was trained on "

@@ -11,6 +11,7 @@ from client_agent.sources.location import Location
 from client_agent.sources.options import NOTHING_SAID, SourceOptions
 from client_agent.steps.evidence import gather_evidence
 from client_agent.steps.predict import judge, open_current_classifier
+from client_agent.steps.prevalence import EVEN, find_shares, named_shares
 from client_agent.steps.reading import read_labelled
 
 
@@ -21,6 +22,7 @@ class Evaluated:
     Attributes:
         classifier: its SHA-256.
         evidence: whether the modules were asked, too (client_agent/evidence).
+        prevalence: the shares of the classes that the answers were given for.
         images: how many.
         figures: see `classifier.evaluation.Evaluation`.
         flagged: share of the images flagged as unlike the training set.
@@ -29,6 +31,7 @@ class Evaluated:
 
     classifier: str
     evidence: bool
+    prevalence: dict[str, float]
     images: int
     figures: dict[str, Any]
     flagged: float
@@ -43,6 +46,7 @@ def evaluate(
     source: SourceOptions = NOTHING_SAID,
     split: str = "test",
     evidence: bool = False,
+    prevalence: str = EVEN,
     progress: Progress = SILENT,
 ) -> Evaluated:
     """Measure accuracy, macro AUROC, macro F1 and the confusion matrix.
@@ -50,12 +54,14 @@ def evaluate(
     Raises:
         NotReadyError: there is no classifier, or it was made from other modules than are here.
         DataError: no usable labelled images.
+        UsageError: the prevalence cannot be read.
         RefusedError: a module cannot be asked.
     """
     from client_agent.classifier.evaluation import evaluate_probabilities
     from client_agent.classifier.local_calibration import read_local
 
     classifier = open_current_classifier(site)
+    shares = find_shares(site, classifier, prevalence)
     loaded = read_labelled(
         site,
         data,
@@ -68,7 +74,9 @@ def evaluate(
     said = gather_evidence(site, classifier, loaded.images, progress) if evidence else None
     with progress.task("evaluating", len(loaded.images)) as task:
         local = read_local(site.home, classifier.digest)
-        probabilities, _, flagged = judge(classifier, local, loaded.images, said)
+        probabilities, _, flagged = judge(
+            classifier, local, loaded.images, evidence=said, shares=shares
+        )
         task.update(len(loaded.images))
     figures = evaluate_probabilities(
         probabilities, loaded.labels, classes=loaded.classes, known=classifier.classes
@@ -77,6 +85,7 @@ def evaluate(
     return Evaluated(
         classifier=classifier.digest,
         evidence=evidence,
+        prevalence=named_shares(classifier.classes, shares),
         images=len(loaded.images),
         figures=figures.to_dict(),
         flagged=round(float(flagged.mean()), 4),

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from client_agent.errors import NotReadyError
 from client_agent.progress import SILENT, Progress
-from client_agent.registry.modules import usable_modules
 from client_agent.site import Site
+from client_agent.steps.made_from import modules_of
 
 if TYPE_CHECKING:
     from client_agent.classifier.prediction import ClassifierFile
@@ -37,11 +36,5 @@ def gather_evidence(
     """
     from client_agent.evidence.judgement import class_evidence
 
-    made_from = {module["digest"] for module in classifier.provenance.get("modules", ())}
-    modules = usable_modules(site.home, site.spec)
-    if {module.digest for module in modules} != made_from:
-        raise NotReadyError(
-            "the classifier in use was made from other modules than are admitted now",
-            hint="run: ff-agent fit",
-        )
+    modules = modules_of(site, classifier)
     return class_evidence(modules, classifier.classes, images, site.spec, progress)

@@ -14,6 +14,7 @@ from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
 from client_agent.sources.location import Location
 from client_agent.steps.evidence import gather_evidence
+from client_agent.steps.prevalence import EVEN, find_shares, named_shares
 from client_agent.steps.reading import read_unlabelled
 from ff_protocol import canonical
 from ff_protocol.files import write_atomically
@@ -57,6 +58,7 @@ class Predicted:
             revoked): their images get the label of another class or the flag.
         locally_calibrated: whether the site's own calibration was used.
         evidence: whether the modules were asked, too (client_agent/evidence).
+        prevalence: the shares of the classes that the probabilities are for.
         flag_below: images whose `in_distribution` is lower are flagged.
         predictions: one an image.
         skipped: unreadable images, identifier and reason.
@@ -69,6 +71,7 @@ class Predicted:
     unknown_classes: tuple[str, ...]
     locally_calibrated: bool
     evidence: bool
+    prevalence: dict[str, float]
     flag_below: float
     predictions: tuple[Prediction, ...]
     skipped: tuple[tuple[str, str], ...]
@@ -88,6 +91,7 @@ def predict(
     *,
     split: str = "test",
     evidence: bool = False,
+    prevalence: str = EVEN,
     progress: Progress = SILENT,
 ) -> Predicted:
     """Label images whose classes need not be known.
@@ -97,17 +101,20 @@ def predict(
         data: where the images are.
         split: of an .npz file.
         evidence: multiply the classifier's probabilities with what the modules say.
+        prevalence: how common the classes are where the images come from; see `find_shares`.
         progress: watches.
 
     Raises:
         NotReadyError: there is no classifier, or it was made from other modules than are here.
         DataError: no readable image.
+        UsageError: the prevalence cannot be read.
         RefusedError: a module cannot be asked.
     """
     from client_agent.classifier.local_calibration import read_local
 
     started = time.monotonic()
     classifier = open_classifier(site)
+    shares = find_shares(site, classifier, prevalence)
     local = read_local(site.home, classifier.digest)
     recipe = read_recipe(classifier.preprocessing)
     loaded = read_unlabelled(data, recipe, split=split, progress=progress)
@@ -118,7 +125,11 @@ def predict(
         for start in range(0, len(loaded.images), _PART):
             part = slice(start, start + _PART)
             judged = judge(
-                classifier, local, loaded.images[part], None if said is None else said[part]
+                classifier,
+                local,
+                loaded.images[part],
+                evidence=None if said is None else said[part],
+                shares=shares,
             )
             predictions += _predictions(classifier.classes, loaded.identifiers[part], *judged)
             task.update(len(predictions))
@@ -128,6 +139,7 @@ def predict(
         unknown_classes=tuple(name for name in site.spec.classes if name not in classifier.classes),
         locally_calibrated=local is not None,
         evidence=evidence,
+        prevalence=named_shares(classifier.classes, shares),
         flag_below=1.0 if local is None else local.flag_below,
         predictions=tuple(predictions),
         skipped=tuple((item.identifier, item.reason) for item in loaded.skipped),
@@ -141,7 +153,9 @@ def judge(
     classifier: "ClassifierFile",
     local: "LocalCalibration | None",
     images: Any,
+    *,
     evidence: Any = None,
+    shares: Any = None,
 ) -> tuple[Any, Any, Any]:
     """Run the classifier as this site uses it.
 
@@ -152,12 +166,14 @@ def judge(
         local: what the site measured for it, if anything.
         images: uint8 [n, H, W, C].
         evidence: of the modules, from `gather_evidence`, float64 [n, k]; None: they have no say.
+        shares: of the classes where the images come from, float64 [k]; None: all the same.
 
     Returns:
         probabilities float32 [n, k], `in_distribution` float32 [n], and bool [n]: flagged as
         unlike the training set.
     """
     from client_agent.classifier.local_calibration import retemper
+    from client_agent.classifier.prevalence import reweight
 
     probabilities, nearness = classifier.run(images)
     limit = 1.0 if local is None else local.flag_below
@@ -167,6 +183,8 @@ def judge(
         probabilities = product(probabilities, evidence, classifier.temperature)
     elif local is not None:
         probabilities = retemper(probabilities, local.temperature)
+    if shares is not None:
+        probabilities = reweight(probabilities, shares)
     return probabilities, nearness, nearness < limit
 
 
