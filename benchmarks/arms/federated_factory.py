@@ -28,6 +28,7 @@ from safetensors.torch import save as save_tensors
 from benchmarks.arms.classifiers import Classifier, product, train_classifier
 from benchmarks.arms.keeping import Work, keep, total
 from benchmarks.arms.modules import Stage, admitted, make_stage, spec_of
+from benchmarks.arms.prevalence import choose_prevalence
 from benchmarks.arms.rerendering import rerender
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Learnt, Predictor, Probabilities, Task
@@ -47,7 +48,7 @@ def synthetic_only(task: Task) -> Learnt:
     stage = make_stage(task)
     classifier, work = _synthetic_classifier(task, stage)
     done = total([stage.work, work])
-    return _learnt(stage, [classifier.predictor(task)], done, classifier.describe())
+    return _learnt(task, stage, [classifier.predictor(task)], done, classifier.describe())
 
 
 def with_evidence(task: Task) -> Learnt:
@@ -64,7 +65,7 @@ def with_evidence(task: Task) -> Learnt:
         evidence[:, known] = class_evidence(modules, names, images, spec, task.progress)
         return multiply(judge(images), evidence)
 
-    return _learnt(stage, [predict], total([stage.work, work]), classifier.describe())
+    return _learnt(task, stage, [predict], total([stage.work, work]), classifier.describe())
 
 
 def _synthetic_classifier(task: Task, stage: Stage) -> tuple[Classifier, Work]:
@@ -91,14 +92,14 @@ def mixed(task: Task) -> Learnt:
     stage = make_stage(task)
     predictors, work = _mixed_classifiers(task, stage)
     details = {"own_pull": own_pull(task, predictors)}
-    return _learnt(stage, predictors, total([stage.work, work]), details)
+    return _learnt(task, stage, predictors, total([stage.work, work]), details)
 
 
 def mixed_product(task: Task) -> Learnt:
     """Let the sites share those classifiers too and multiply them: the reference's headline arm."""
     stage = make_stage(task)
     predictors, work = _mixed_classifiers(task, stage)
-    learnt = _learnt(stage, [product(predictors)], total([stage.work, work]), {})
+    learnt = _learnt(task, stage, [product(predictors)], total([stage.work, work]), {})
     return replace(learnt, bytes_per_site=learnt.bytes_per_site + work.values["bytes"])
 
 
@@ -168,13 +169,16 @@ def _read(task: Task, folder: Path, known: list[int]) -> Classifier:
 
 
 def _learnt(
-    stage: Stage, predictors: list[Predictor], work: Work, details: dict[str, Any]
+    task: Task, stage: Stage, predictors: list[Predictor], work: Work, details: dict[str, Any]
 ) -> Learnt:
+    cards = [(label, admitted(folder).card) for (_, label), folder in stage.modules.items()]
+    held = [(label, card.training.images) for label, card in cards]
+    chosen = [choose_prevalence(predict, task, held) for predict in predictors]
     return Learnt(
-        tuple(predictors),
+        tuple(predict for predict, _ in chosen),
         bytes_per_site=stage.bytes,
         rounds=1,
         earlier_seconds=work.earlier_seconds,
         earlier_cpu_seconds=work.earlier_cpu_seconds,
-        details={**stage.details, **details},
+        details={**stage.details, **details, "prevalence": [which for _, which in chosen]},
     )

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.arms.classifiers import train_classifier
+from benchmarks.arms.prevalence import choose_prevalence
 from benchmarks.recovery.budget import make_plan
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Learnt, Task
+from ff_protocol.card import bucket
 
 
 class Generator(Protocol):
@@ -105,12 +107,17 @@ def from_generators(task: Task, *, family: str) -> Learnt:
     synthetic = Labelled(np.concatenate(images), np.concatenate(labels))
     left = task.seconds - (time.monotonic() - started)
     classifier = train_classifier(task, synthetic, left)
+    held = [
+        (label, bucket(int((task.sites[site].labels == label).sum()))) for site, label in holdings
+    ]
+    predict, prevalence = choose_prevalence(classifier.predictor(task), task, held)
     return Learnt(
-        (classifier.predictor(task),),
+        (predict,),
         bytes_per_site=travelled,
         rounds=1,
         details={
             **classifier.describe(),
+            "prevalence": [prevalence],
             "modules": len(holdings),
             "module_seconds": round(plan.module_seconds, 1),
             "samples": np.bincount(synthetic.labels, minlength=len(task.classes)).tolist(),

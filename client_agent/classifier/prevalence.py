@@ -20,6 +20,8 @@ Shares = NDArray[np.float64]
 
 _FORM = "say it as NAME=SHARE,NAME=SHARE,... for each of: "
 _SMALLEST_PROBABILITY = 1e-7
+# The lowest bucket, <16: a generator has 16 images at least, some of which are held out.
+_LEAST_FLOOR = 8
 
 
 def reweight(probabilities: NDArray[np.float32], shares: Shares) -> NDArray[np.float32]:
@@ -49,7 +51,7 @@ def shares_in_training(held: Iterable[tuple[str, str]], classes: Sequence[str]) 
     """
     counts = dict.fromkeys(classes, 0.0)
     for name, images in held:
-        counts[name] += math.sqrt(2) * max(bucket_floor(images), 1)
+        counts[name] += math.sqrt(2) * max(bucket_floor(images), _LEAST_FLOOR)
     values = np.array(list(counts.values()))
     return values / values.sum()
 

@@ -12,8 +12,8 @@ def evidence_option(function: Function) -> Function:
     return click.option(
         "--evidence",
         is_flag=True,
-        help="Also ask each module how well it restores the images from noise: more accurate, but "
-        "some tens of images a second at 28 px.",
+        help="Also ask each module how well it restores the images from noise: more accurate where "
+        "the sites' scanners are alike, some tens of images a second at 28 px.",
     )(function)
 
 

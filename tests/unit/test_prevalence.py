@@ -37,7 +37,7 @@ def test_an_image_of_a_class_that_does_not_occur_gets_another_one():
     assert weighed[0] == pytest.approx([0, 0.25, 0.75])
 
 
-@given(st.lists(st.integers(16, 60_000), min_size=2, max_size=9))
+@given(st.lists(st.integers(8, 60_000), min_size=2, max_size=9))
 def test_buckets_tell_shares_within_a_factor_of_two(counts):
     names = [f"c{number}" for number in range(len(counts))]
     held = [(name, bucket(count)) for name, count in zip(names, counts, strict=True)]

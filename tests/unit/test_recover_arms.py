@@ -14,6 +14,7 @@ from benchmarks.arms import BY_DEFAULT, TITLES, federated, find_arm, modules, on
 from benchmarks.arms.classifiers import ensemble, product  # noqa: E402
 from benchmarks.arms.ddpm import DdpmRecipe, train_ddpm  # noqa: E402
 from benchmarks.arms.gaussian import fit_gaussian  # noqa: E402
+from benchmarks.arms.prevalence import MOST_IMAGES, choose_prevalence  # noqa: E402
 from benchmarks.arms.vae import train_vae  # noqa: E402
 from benchmarks.recovery.contest import Problem, measure  # noqa: E402
 from client_agent.errors import DataError  # noqa: E402
@@ -153,6 +154,7 @@ def test_its_arms_share_modules_and_each_counts_the_time_of_all(factory):
     assert arms["ff_evidence"][0].earlier_seconds > details[0]["training_seconds"]
     assert arms["ff_evidence"][0].details["epochs"] == arms["ff"][0].details["epochs"]
     assert arms["ff"][0].earlier_seconds == 0
+    assert [len(item["prevalence"]) for item in details] == [1, 1, 4, 1]
     assert arms["ff_mixed"][0].earlier_seconds >= details[0]["training_seconds"]
     assert arms["ff_poe"][0].earlier_seconds > arms["ff_mixed"][0].earlier_seconds
     again = find_arm("ff")(task)
@@ -192,6 +194,42 @@ def test_no_real_image_enters_the_mixed_set_as_it_is(factory):
     nearest = [np.abs(task.sites[2].images - image).mean(axis=(1, 2, 3)).min() for image in drawn]
     assert np.median(nearest) < 60
     assert 0 <= arms["ff_mixed"][0].details["own_pull"] <= 1
+
+
+UNEQUAL = ((0, "512-1023"), (1, "64-127"), (2, "64-127"), (3, "64-127"))
+
+
+def hesitant(images):
+    """Say nothing of any image: what is chosen then follows from the shares alone."""
+    return np.full((len(images), len(CLASSES)), 0.25, np.float32)
+
+
+@pytest.mark.parametrize(("common", "expected"), [(True, "training"), (False, "even")])
+def test_prevalence_is_chosen_by_the_validation_images(tmp_path, common, expected):
+    task = quarter_task(tmp_path)
+    first = task.validation.labels == 0
+    members = np.flatnonzero(first if common else ~first)
+    task = replace(task, validation=task.validation.take(members))
+    predict, chosen = choose_prevalence(hesitant, task, UNEQUAL)
+    assert chosen == expected
+    share = 8 / 11 if common else 1 / 4
+    assert predict(task.validation.images)[0, 0] == pytest.approx(share, abs=1e-6)
+
+
+def test_equal_shares_change_nothing_and_few_validation_images_are_asked(tmp_path):
+    asked = []
+    images = quarters(4 * MOST_IMAGES, 1)
+    task = quarter_task(tmp_path, validation=images)
+
+    def predict(given):
+        asked.append(len(given))
+        return hesitant(given)
+
+    equal = [(label, "64-127") for label in range(len(CLASSES))]
+    assert choose_prevalence(predict, task, equal) == (predict, "even")
+    nobody = replace(task, validation=images.take(np.arange(0)))
+    assert choose_prevalence(predict, nobody, UNEQUAL)[1] == "even"
+    assert asked == [MOST_IMAGES, 0]
 
 
 def test_classes_too_small_for_a_generator_are_left_out_and_named(tmp_path):
