@@ -20,7 +20,7 @@ from client_agent.generator.presets import Preset
 from client_agent.generator.privacy import PrivacyPlan
 from ff_protocol.files import write_atomically
 
-FORMAT = "federated-factory/generator-checkpoint/3"
+FORMAT = "federated-factory/generator-checkpoint/4"
 _KEYS = frozenset(
     {
         *("format", "fingerprint", "seed", "step", "seconds", "loss"),

@@ -16,6 +16,7 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
+from client_agent.generator.frames import FRAMES, turn
 from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.presets import Preset
 
@@ -23,8 +24,13 @@ from client_agent.generator.presets import Preset
 STEPS_PER_C_NOISE = 100.0
 
 
-def build_unet(preset: Preset) -> Any:
-    """Return an untrained `UNet2DModel` for `preset`, initialised from torch's global generator."""
+def build_unet(preset: Preset, framed: bool = False) -> Any:
+    """Return an untrained `UNet2DModel` for `preset`, initialised from torch's global generator.
+
+    Args:
+        preset: shapes and sizes.
+        framed: whether it is to be told in which frame its images are.
+    """
     levels = len(preset.block_out_channels)
     down, up = ["DownBlock2D"] * levels, ["UpBlock2D"] * levels
     if preset.attention:
@@ -41,7 +47,10 @@ def build_unet(preset: Preset) -> Any:
         add_attention=preset.attention,
         attention_head_dim=preset.attention_head_dim,
         norm_num_groups=preset.norm_groups,
+        num_class_embeds=FRAMES if framed else None,
     )
+    if framed:
+        nn.init.zeros_(unet.class_embedding.weight)
     for block in unet.up_blocks:
         for upsampler in block.upsamplers or ():
             block.upsamplers[0] = ConvolveThenUpsample(upsampler.conv)
@@ -72,20 +81,22 @@ class RawNetwork(nn.Module):
 
     Args:
         preset: shapes and sizes.
+        framed: whether it takes frames (client_agent/generator/frames.py), as in training.
     """
 
-    def __init__(self, preset: Preset) -> None:
+    def __init__(self, preset: Preset, framed: bool = False) -> None:
         super().__init__()
         self.preset = preset
-        self.unet: Any = build_unet(preset)
+        self.unet: Any = build_unet(preset, framed)
 
-    def forward(self, inputs: Tensor, c_noise: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, c_noise: Tensor, frames: Tensor | None = None) -> Tensor:
         """Apply F.
 
         Args:
             inputs: the noisy image and the linear estimate, each minus mu and scaled to at most
                 unit variance, float32 [n, 2 C, H, W].
             c_noise: ln(sigma / sigma_data) / 4, float32 [n], or [1] for one level for all.
+            frames: of the images, int64 [n]; None: upright. Only if the network is framed.
 
         Returns:
             float32 [n, C, H, W].
@@ -95,12 +106,29 @@ class RawNetwork(nn.Module):
         hidden = functional.pad(inputs, (0, margin, 0, margin)) if margin else inputs
         if preset.patch > 1:
             hidden = _space_to_depth(hidden, preset.patch)
-        hidden = self.unet(hidden, c_noise * STEPS_PER_C_NOISE).sample
+        if self.unet.class_embedding is not None and frames is None:
+            frames = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
+        hidden = self.unet(hidden, c_noise * STEPS_PER_C_NOISE, class_labels=frames).sample
         if preset.patch > 1:
             hidden = functional.pixel_shuffle(hidden, preset.patch)
         if margin:
             hidden = hidden[:, :, : preset.image_size, : preset.image_size]
         return hidden.float()
+
+
+@torch.no_grad()
+def upright(network: RawNetwork) -> RawNetwork:
+    """Return a framed network as one that only knows upright images: the same answers for them."""
+    values = network.state_dict()
+    frames = values.pop("unet.class_embedding.weight")
+    # The UNet adds the frame's vector to what this layer makes of the noise level.
+    bias = "unet.time_embedding.linear_2.bias"
+    values[bias] = values[bias] + frames[0]
+    # Made without weights, which would be drawn from torch's global generator.
+    with torch.device("meta"):
+        plain = RawNetwork(network.preset)
+    plain.load_state_dict(values, assign=True)
+    return plain
 
 
 def _space_to_depth(images: Tensor, patch: int) -> Tensor:
@@ -129,7 +157,12 @@ def network_inputs(
 
 
 def denoising_loss(
-    network: nn.Module, gaussian: ClassGaussian, centred: Tensor, sigma: Tensor, noise: Tensor
+    network: nn.Module,
+    gaussian: ClassGaussian,
+    centred: Tensor,
+    sigma: Tensor,
+    noise: Tensor,
+    frames: Tensor | None = None,
 ) -> Tensor:
     """Return the training loss under EDM's weight lambda(sigma) = 1 / c_out^2 (equation 8).
 
@@ -142,6 +175,7 @@ def denoising_loss(
         centred: y, clean images minus mu, float32 [n, C, H, W].
         sigma: noise levels, float32 [n].
         noise: n, unit normal, float32 [n, C, H, W].
+        frames: in which F is shown the images, int64 [n]; None: all upright.
 
     Returns:
         float32 scalar.
@@ -150,9 +184,13 @@ def denoising_loss(
     estimate = gaussian.estimate(x, sigma)
     target = (centred - estimate) / gaussian.error(sigma)[:, None, None, None]
     inputs, c_noise = network_inputs(gaussian, x, estimate, sigma)
+    arguments = [c_noise]
+    if frames is not None:
+        inputs, target = turn(inputs, frames), turn(target, frames)
+        arguments.append(frames)
     # Channels-last is what convolutions on both kinds of device are fastest in.
     inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return functional.mse_loss(network(inputs, c_noise), target)
+    return functional.mse_loss(network(inputs, *arguments), target)
 
 
 def draw_sigma(count: int, preset: Preset, device: torch.device | str = "cpu") -> Tensor:

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from client_agent.errors import TrainingError
+from client_agent.generator.frames import draw_frames, turned_share
 from client_agent.generator.gaussian import ClassGaussian
 from client_agent.generator.gradients import BatchGradients
 from client_agent.generator.held_out import CurvePoint, Watch, evaluation_interval, memorises, merit
 from client_agent.generator.muon import make_optimisers
-from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma
+from client_agent.generator.network import RawNetwork, denoising_loss, draw_sigma, upright
 from client_agent.generator.presets import Preset
 from client_agent.generator.privacy import PrivacyPlan
 from client_agent.generator.private_gradients import NOISE_MULTIPLICITY, PrivateGradients
@@ -53,7 +54,8 @@ class Run:
         self.preset, self.device, self.seed = preset, device, seed
         self.gaussian = gaussian.to(device)
         # Channels-last is what convolutions on both kinds of device are fastest in.
-        self.network = RawNetwork(preset).to(device)
+        # Not in a private training: its few steps see no image often.
+        self.network = RawNetwork(preset, framed=plan is None).to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
         self.optimisers = make_optimisers(self.network, preset)
@@ -95,8 +97,8 @@ class Run:
         memory = min(_LOSS_MEMORY, 1 - 1 / self.step)
         self.loss = memory * self.loss + (1 - memory) * value
 
-    def _draw(self, data: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw a step's images minus mu, noise levels and noise."""
+    def _draw(self, data: Tensor) -> tuple[Tensor, ...]:
+        """Draw a step's images minus mu, noise levels, noise and, unless private, frames."""
         if self.plan is None:
             batch = _draw_batch(len(data), self.preset.batch_size)
         else:
@@ -107,11 +109,15 @@ class Run:
             centred = centred[:, None].expand(-1, NOISE_MULTIPLICITY, -1, -1, -1)
         shape = centred.shape[:-3]
         sigma = self.gaussian.sigma_data * draw_sigma(shape.numel(), self.preset, self.device)
-        return centred, sigma.reshape(shape), torch.randn(centred.shape, device=self.device)
+        drawn = centred, sigma.reshape(shape), torch.randn(centred.shape, device=self.device)
+        if self.plan is not None:
+            return drawn
+        share = turned_share(self.step, self.preset.batch_size, len(data))
+        return *drawn, draw_frames(len(centred), share, self.device)
 
-    def _loss(self, network: RawNetwork, centred: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+    def _loss(self, network: RawNetwork, *drawn: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            return denoising_loss(network, self.gaussian, centred, sigma, noise)
+            return denoising_loss(network, self.gaussian, *drawn)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -156,7 +162,8 @@ class Run:
         """Return the averaged weights of the moment `kept`, on the processor, in eval mode."""
         if self.best is not None:
             self.average.load_state_dict(self.best)
-        return self.average.cpu().eval()
+        network = self.average.cpu()
+        return (upright(network) if self.plan is None else network).eval()
 
     def check_finite(self) -> None:
         """Raise TrainingError when a step with a finite loss still left weights that are not."""
