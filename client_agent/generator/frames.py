@@ -5,8 +5,8 @@ of the eight turns of a square it sees, and modules are sampled upright, so that
 comes out. The Gaussian is that of upright images: what is turned are the network's inputs and what
 it has to say.
 
-While images are fresh, turning them only takes steps away. The share of turned images therefore
-grows with how often each has been seen.
+While images are fresh, turning them only takes steps away. So it begins after as many passes over
+the class as are made before one is learnt by heart, and grows from there (docs/recipe.md).
 """
 
 import torch
@@ -15,11 +15,14 @@ from torch import Tensor
 FRAMES = 8
 """Turns of a square: by 0, 90, 180, 270 degrees, each also mirrored. 0 is upright."""
 
+FRESH_PASSES = 40.0
+"""Passes over the class in which all images are upright."""
+
+GROWTH = 0.05
+"""How much the share of turned images grows in a pass after these."""
+
 MOST_TURNED = 0.6
 """Largest share of turned images."""
-
-PASSES = 60.0
-"""Over the class, until all images would be turned if the share went on growing. docs/recipe.md."""
 
 
 def turned_share(step: int, batch_size: int, images: int) -> float:
@@ -30,7 +33,8 @@ def turned_share(step: int, batch_size: int, images: int) -> float:
         batch_size: images a step.
         images: of the class.
     """
-    return min(MOST_TURNED, step * batch_size / (images * PASSES))
+    passes = step * batch_size / images
+    return min(MOST_TURNED, max(0.0, GROWTH * (passes - FRESH_PASSES)))
 
 
 def draw_frames(count: int, share: float, device: torch.device | str = "cpu") -> Tensor:

@@ -8,8 +8,9 @@ pytest.importorskip("diffusers")
 
 from client_agent.generator.frames import (  # noqa: E402
     FRAMES,
+    FRESH_PASSES,
+    GROWTH,
     MOST_TURNED,
-    PASSES,
     draw_frames,
     turn,
     turned_share,
@@ -42,12 +43,12 @@ def framed_network():
 
 
 def test_fresh_images_are_upright_and_well_known_ones_mostly_turned():
-    assert turned_share(0, 16, 100) == 0
-    halfway = round(MOST_TURNED / 2 * PASSES * 100 / 16)
-    assert turned_share(halfway, 16, 100) == pytest.approx(MOST_TURNED / 2, abs=0.01)
-    assert turned_share(10**6, 16, 100) == MOST_TURNED < 1
+    fresh = round(FRESH_PASSES * 96 / 16)
+    assert turned_share(0, 16, 96) == turned_share(fresh, 16, 96) == 0
+    assert turned_share(fresh + 6, 16, 96) == pytest.approx(GROWTH)
+    assert turned_share(10**6, 16, 96) == MOST_TURNED < 1
     # A class ten times as large is turned as much after ten times the steps.
-    assert turned_share(500, 16, 1000) == turned_share(50, 16, 100)
+    assert turned_share(3000, 16, 960) == turned_share(300, 16, 96) > 0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, MOST_TURNED])
