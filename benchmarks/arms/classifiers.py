@@ -23,7 +23,8 @@ from client_agent.classifier.training import (
     train_epochs,
 )
 
-_SMALLEST_PROBABILITY = 1e-7
+SMALLEST_PROBABILITY = 1e-7
+"""What a probability of 0 counts as, wherever its logarithm is taken."""
 FEWEST_IMAGES = 2
 
 
@@ -125,7 +126,7 @@ def product(predictors: Sequence[Predictor]) -> Predictor:
     """
 
     def predict(images: NDArray[np.uint8]) -> Probabilities:
-        logs = [np.log(np.clip(expert(images), _SMALLEST_PROBABILITY, 1)) for expert in predictors]
+        logs = [np.log(np.clip(expert(images), SMALLEST_PROBABILITY, 1)) for expert in predictors]
         mean = np.mean(logs, axis=0, dtype=np.float64)
         return _normalised(np.exp(mean - mean.max(axis=1, keepdims=True)))
 

@@ -36,6 +36,7 @@ from client_agent.classifier.network import build_network
 from client_agent.demo.averaging import plain
 from client_agent.evidence.judgement import class_evidence
 from client_agent.evidence.judgement import product as multiply
+from client_agent.registry.modules import read_card
 from ff_protocol.files import write_atomically
 
 MIXED_SHARE = 0.5
@@ -171,8 +172,9 @@ def _read(task: Task, folder: Path, known: list[int]) -> Classifier:
 def _learnt(
     task: Task, stage: Stage, predictors: list[Predictor], work: Work, details: dict[str, Any]
 ) -> Learnt:
-    cards = [(label, admitted(folder).card) for (_, label), folder in stage.modules.items()]
-    held = [(label, card.training.images) for label, card in cards]
+    held = [
+        (label, read_card(folder).training.images) for (_, label), folder in stage.modules.items()
+    ]
     chosen = [choose_prevalence(predict, task, held) for predict in predictors]
     return Learnt(
         tuple(predict for predict, _ in chosen),

@@ -138,7 +138,7 @@ def _able(task: Task) -> tuple[list[tuple[int, int]], list[dict[str, Any]]]:
     """Part the holdings into those with images enough for a generator and the rest."""
     able, left_out = [], []
     for site, label in task.holdings():
-        count = int((task.sites[site].labels == label).sum())
+        count = len(task.images_of(site, label))
         if count >= MIN_IMAGES_PER_CLASS:
             able.append((site, label))
         else:
@@ -196,8 +196,7 @@ def _make_module(
 
 def _parts(task: Task, site: int, label: int) -> tuple[np.ndarray, np.ndarray | None]:
     """A class of a site, parted as `train` does: what is trained on and what is held out."""
-    held = task.sites[site]
-    own = held.images[held.labels == label]
+    own = task.images_of(site, label)
     parts = hold_out([""] * len(own), [pixels_digest(image) for image in own], task.seed)
     held_out = own[list(parts.held_out)] if parts.held_out else None
     return own[list(parts.trained_on)], held_out

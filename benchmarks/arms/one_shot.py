@@ -83,12 +83,13 @@ def from_generators(task: Task, *, family: str) -> Learnt:
         settings=task.settings,
     )
     sampling_seconds = task.rule.synthesis_share * task.seconds / len(holders)
-    images, labels, travelled = [], [], 0
+    images, labels, held, travelled = [], [], [], 0
     with task.progress.task(family, len(holdings)) as shown:
         for number, (site, label) in enumerate(holdings):
-            held = task.sites[site]
+            own = task.images_of(site, label)
+            held.append((label, bucket(len(own))))
             generator = train(
-                held.images[held.labels == label],
+                own,
                 task.validation.images[task.validation.labels == label],
                 seconds=plan.module_seconds,
                 steps=task.rule.module_steps,
@@ -107,9 +108,6 @@ def from_generators(task: Task, *, family: str) -> Learnt:
     synthetic = Labelled(np.concatenate(images), np.concatenate(labels))
     left = task.seconds - (time.monotonic() - started)
     classifier = train_classifier(task, synthetic, left)
-    held = [
-        (label, bucket(int((task.sites[site].labels == label).sum()))) for site, label in holdings
-    ]
     predict, prevalence = choose_prevalence(classifier.predictor(task), task, held)
     return Learnt(
         (predict,),

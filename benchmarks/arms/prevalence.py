@@ -11,14 +11,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from benchmarks.arms.classifiers import SMALLEST_PROBABILITY
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Predictor, Probabilities, Task
-from client_agent.classifier.prevalence import reweight, shares_in_training
-from client_agent.steps.prevalence import EVEN, TRAINING
+from client_agent.classifier.prevalence import EVEN, TRAINING, reweight, shares_in_training
 
 MOST_IMAGES = 512
 """Of the validation images, evenly spaced: asking the modules of each takes its time."""
-_SMALLEST_PROBABILITY = 1e-7
 
 
 def choose_prevalence(
@@ -44,4 +43,4 @@ def choose_prevalence(
 def _loss(probabilities: Probabilities, seen: Labelled) -> float:
     """Mean -ln p of the true classes; 0 without images."""
     own = probabilities[np.arange(len(seen.labels)), seen.labels]
-    return float(-np.log(np.maximum(own, _SMALLEST_PROBABILITY)).sum() / max(len(own), 1))
+    return float(-np.log(np.maximum(own, SMALLEST_PROBABILITY)).sum() / max(len(own), 1))

@@ -44,8 +44,7 @@ def rerender(task: Task, site: int, label: int, count: int, folder: Path) -> NDA
     Returns:
         uint8 [n, H, W, C].
     """
-    held = task.sites[site]
-    images = held.images[held.labels == label]
+    images = task.images_of(site, label)
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence([task.seed, site, label])))
     chosen = images[random.permutation(len(images))[:count]]
     preset = preset_for(task.preset, task.image_size, task.channels)

@@ -66,6 +66,11 @@ class Task:
         """1 or 3."""
         return int(self.sites[0].images.shape[3])
 
+    def images_of(self, site: int, label: int) -> NDArray[np.uint8]:
+        """Return a site's training images of one class, uint8 [n, H, W, C]."""
+        held = self.sites[site]
+        return held.images[held.labels == label]
+
     def holdings(self) -> tuple[tuple[int, int], ...]:
         """Return (site, label) for every class that a site has an image of, in order."""
         return tuple(

@@ -18,7 +18,11 @@ from ff_protocol.card import bucket_floor
 Shares = NDArray[np.float64]
 """float64 [k], not negative, sum 1, in the order of a classifier's classes."""
 
-_FORM = "say even, training, or NAME=SHARE,NAME=SHARE,... for each of: "
+EVEN = "even"
+TRAINING = "training"
+"""Rules by name, instead of shares: all the same, and as among the modules' training images."""
+
+_FORM = f"say {EVEN}, {TRAINING}, or NAME=SHARE,NAME=SHARE,... for each of: "
 _SMALLEST_PROBABILITY = 1e-7
 # The lowest bucket, <16: a generator has 16 images at least, some of which are held out.
 _LEAST_FLOOR = 8

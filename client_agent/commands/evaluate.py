@@ -9,11 +9,7 @@ from client_agent.commands.common import (
     plain,
     site_command,
 )
-from client_agent.commands.judging import (
-    evidence_option,
-    prevalence_option,
-    say_prevalence,
-)
+from client_agent.commands.judging import evidence_option, prevalence_option, say_prevalence
 
 
 @site_command("evaluate")

@@ -12,11 +12,7 @@ from client_agent.commands.common import (
     plain,
     site_command,
 )
-from client_agent.commands.judging import (
-    evidence_option,
-    prevalence_option,
-    say_prevalence,
-)
+from client_agent.commands.judging import evidence_option, prevalence_option, say_prevalence
 
 if TYPE_CHECKING:
     from client_agent.steps.predict import Predicted

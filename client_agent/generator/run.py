@@ -53,9 +53,9 @@ class Run:
     ) -> None:
         self.preset, self.device, self.seed = preset, device, seed
         self.gaussian = gaussian.to(device)
-        # Channels-last is what convolutions on both kinds of device are fastest in.
-        # Not in a private training: its few steps see no image often.
+        # No frames in a private training: its few steps see no image often.
         self.network = RawNetwork(preset, framed=plan is None).to(device)
+        # Channels-last is what convolutions on both kinds of device are fastest in.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
         self.optimisers = make_optimisers(self.network, preset)

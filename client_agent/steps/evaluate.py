@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from client_agent.classifier.prevalence import EVEN
 from client_agent.preparation.prepare import read_recipe
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
@@ -11,7 +12,7 @@ from client_agent.sources.location import Location
 from client_agent.sources.options import NOTHING_SAID, SourceOptions
 from client_agent.steps.evidence import gather_evidence
 from client_agent.steps.predict import judge, open_current_classifier
-from client_agent.steps.prevalence import EVEN, find_shares, named_shares
+from client_agent.steps.prevalence import find_shares, named_shares
 from client_agent.steps.reading import read_labelled
 
 

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from client_agent.classifier.prevalence import EVEN
 from client_agent.errors import NotReadyError
 from client_agent.preparation.prepare import read_recipe
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
 from client_agent.sources.location import Location
 from client_agent.steps.evidence import gather_evidence
-from client_agent.steps.prevalence import EVEN, find_shares, named_shares
+from client_agent.steps.prevalence import find_shares, named_shares
 from client_agent.steps.reading import read_unlabelled
 from ff_protocol import canonical
 from ff_protocol.files import write_atomically

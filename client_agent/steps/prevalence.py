@@ -2,15 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from client_agent.classifier.prevalence import Shares, parse_shares, shares_in_training
+from client_agent.classifier.prevalence import (
+    EVEN,
+    TRAINING,
+    Shares,
+    parse_shares,
+    shares_in_training,
+)
 from client_agent.site import Site
 from client_agent.steps.made_from import modules_of
 
 if TYPE_CHECKING:
     from client_agent.classifier.prediction import ClassifierFile
-
-EVEN = "even"
-TRAINING = "training"
 
 
 def find_shares(site: Site, classifier: "ClassifierFile", prevalence: str) -> Shares | None:
