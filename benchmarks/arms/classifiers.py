@@ -14,6 +14,7 @@ from benchmarks.recovery.budget import within
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Predictor, Probabilities, Task
 from client_agent.classifier.network import ClassifierNetwork, build_network
+from client_agent.classifier.probabilities import geometric_mean
 from client_agent.classifier.settings import ClassifierSettings
 from client_agent.classifier.training import (
     Schedule,
@@ -23,8 +24,6 @@ from client_agent.classifier.training import (
     train_epochs,
 )
 
-SMALLEST_PROBABILITY = 1e-7
-"""What a probability of 0 counts as, wherever its logarithm is taken."""
 FEWEST_IMAGES = 2
 
 
@@ -125,12 +124,7 @@ def product(predictors: Sequence[Predictor]) -> Predictor:
     A probability of 0 counts as 1e-7, so that one expert cannot veto a class that it never saw.
     """
 
-    def predict(images: NDArray[np.uint8]) -> Probabilities:
-        logs = [np.log(np.clip(expert(images), SMALLEST_PROBABILITY, 1)) for expert in predictors]
-        mean = np.mean(logs, axis=0, dtype=np.float64)
-        return _normalised(np.exp(mean - mean.max(axis=1, keepdims=True)))
-
-    return predict
+    return lambda images: geometric_mean([expert(images) for expert in predictors])
 
 
 def ensemble(predictors: Sequence[Predictor]) -> Predictor:

@@ -30,6 +30,7 @@ from benchmarks.arms.keeping import Work, keep, total
 from benchmarks.arms.modules import Stage, admitted, make_stage, spec_of
 from benchmarks.arms.prevalence import choose_prevalence
 from benchmarks.arms.rerendering import rerender
+from benchmarks.arms.views import choose_views
 from benchmarks.recovery.data import Labelled
 from benchmarks.recovery.task import Learnt, Predictor, Probabilities, Task
 from client_agent.classifier.network import build_network
@@ -58,7 +59,8 @@ def with_evidence(task: Task) -> Learnt:
     classifier, work = _synthetic_classifier(task, stage)
     modules = [admitted(folder) for folder in stage.modules.values()]
     known, spec = list(classifier.known), spec_of(task, 1)
-    judge = classifier.predictor(task)
+    # For the classifier alone: to ask the modules of eight views would take eight times as long.
+    judge, views = choose_views(classifier.predictor(task), task)
 
     def predict(images: NDArray[np.uint8]) -> Probabilities:
         evidence = np.full((len(images), len(task.classes)), -np.inf)
@@ -66,7 +68,8 @@ def with_evidence(task: Task) -> Learnt:
         evidence[:, known] = class_evidence(modules, names, images, spec, task.progress)
         return multiply(judge(images), evidence)
 
-    return _learnt(task, stage, [predict], total([stage.work, work]), classifier.describe())
+    details = {**classifier.describe(), "views": [views]}
+    return _learnt(task, stage, [predict], total([stage.work, work]), details)
 
 
 def _synthetic_classifier(task: Task, stage: Stage) -> tuple[Classifier, Work]:

@@ -9,15 +9,9 @@ seldom already. It is chosen on the validation images, as the averaging arms cho
 
 from collections.abc import Iterable
 
-import numpy as np
-
-from benchmarks.arms.classifiers import SMALLEST_PROBABILITY
-from benchmarks.recovery.data import Labelled
-from benchmarks.recovery.task import Predictor, Probabilities, Task
+from benchmarks.arms.validating import loss, seen_for_choices
+from benchmarks.recovery.task import Predictor, Task
 from client_agent.classifier.prevalence import EVEN, TRAINING, reweight, shares_in_training
-
-MOST_IMAGES = 512
-"""Of the validation images, evenly spaced: asking the modules of each takes its time."""
 
 
 def choose_prevalence(
@@ -32,15 +26,8 @@ def choose_prevalence(
     """
     names = [str(label) for label in range(len(task.classes))]
     shares = shares_in_training([(str(label), images) for label, images in held], names)
-    every = -(-len(task.validation.labels) // MOST_IMAGES)
-    seen = task.validation.take(np.arange(0, len(task.validation.labels), max(every, 1)))
+    seen = seen_for_choices(task)
     even = predict(seen.images)
-    if _loss(reweight(even, shares), seen) < _loss(even, seen):
+    if loss(reweight(even, shares), seen) < loss(even, seen):
         return lambda images: reweight(predict(images), shares), TRAINING
     return predict, EVEN
-
-
-def _loss(probabilities: Probabilities, seen: Labelled) -> float:
-    """Mean -ln p of the true classes; 0 without images."""
-    own = probabilities[np.arange(len(seen.labels)), seen.labels]
-    return float(-np.log(np.maximum(own, SMALLEST_PROBABILITY)).sum() / max(len(own), 1))

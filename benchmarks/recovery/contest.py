@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.arms import SPENDS_BUDGET, find_arm
+from benchmarks.arms.views import with_views
 from benchmarks.environment import describe_environment
 from benchmarks.recovery.budget import (
     BASELINE_SECONDS,
@@ -208,7 +209,7 @@ def measure(learnt: Learnt, problem: Problem) -> Evaluation:
 def _timed(arm: Arm, task: Task) -> tuple[Learnt, float, float]:
     """Return what was learnt with wall and processor seconds, kept work counted as if done now."""
     started, cpu = time.monotonic(), time.process_time()
-    learnt = arm(task)
+    learnt = with_views(arm(task), task)
     return (
         learnt,
         time.monotonic() - started + learnt.earlier_seconds,

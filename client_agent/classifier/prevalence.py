@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from client_agent.classifier.probabilities import SMALLEST_PROBABILITY
 from client_agent.errors import UsageError
 from ff_protocol.card import bucket_floor
 
@@ -23,7 +24,6 @@ TRAINING = "training"
 """Rules by name, instead of shares: all the same, and as among the modules' training images."""
 
 _FORM = f"say {EVEN}, {TRAINING}, or NAME=SHARE,NAME=SHARE,... for each of: "
-_SMALLEST_PROBABILITY = 1e-7
 # The lowest bucket, <16: a generator has 16 images at least, some of which are held out.
 _LEAST_FLOOR = 8
 
@@ -39,7 +39,7 @@ def reweight(probabilities: NDArray[np.float32], shares: Shares) -> NDArray[np.f
     Returns:
         float32 [n, k].
     """
-    values = np.maximum(probabilities.astype(np.float64), _SMALLEST_PROBABILITY) * shares
+    values = np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY) * shares
     return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -9,13 +9,12 @@ from client_agent.commands.common import (
     plain,
     site_command,
 )
-from client_agent.commands.judging import evidence_option, prevalence_option, say_prevalence
+from client_agent.commands.judging import judging_options, say_judging
 
 
 @site_command("evaluate")
 @data_options
-@evidence_option
-@prevalence_option
+@judging_options
 def command(call: Call, **values: Any) -> None:
     """Measure the classifier on labelled images that no one trained on.
 
@@ -37,6 +36,7 @@ def command(call: Call, **values: Any) -> None:
         split=values["split"] or "test",
         evidence=values["evidence"],
         prevalence=values["prevalence"],
+        views=values["views"],
         progress=call.console.progress,
     )
 
@@ -47,7 +47,7 @@ def command(call: Call, **values: Any) -> None:
             f"{evaluated.images} images{asked}: accuracy {figures['accuracy']:.4f}, "
             f"macro AUROC {_figure(figures['macro_auroc'])}, macro F1 {figures['macro_f1']:.4f}"
         )
-        for line in say_prevalence(evaluated.prevalence):
+        for line in say_judging(evaluated.prevalence, evaluated.views):
             print(line)
         rows: list[list[object]] = []
         for (name, value), counts in zip(

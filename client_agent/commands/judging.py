@@ -1,37 +1,52 @@
-"""What `predict` and `evaluate` share: how images are judged, and for which prevalence."""
+"""What `predict` and `evaluate` share: the options that say how images are judged."""
 
 from collections.abc import Mapping
 
 import click
 
+from client_agent.classifier.views import MIRRORED, ONE, TURNED, VIEWS
 from client_agent.commands.common import Function
 
-
-def evidence_option(function: Function) -> Function:
-    """Add the option that has the modules judge images beside the classifier."""
-    return click.option(
+_OPTIONS = (
+    click.option(
         "--evidence",
         is_flag=True,
         help="Also ask each module how well it restores the images from noise: more accurate where "
         "the sites' scanners are alike, some tens of images a second at 28 px.",
-    )(function)
-
-
-def prevalence_option(function: Function) -> Function:
-    """Add the option that says how common the classes are where the images come from."""
-    return click.option(
+    ),
+    click.option(
         "--prevalence",
         default="even",
         show_default=True,
         metavar="even|training|NAME=SHARE,...",
         help="How common the classes are where the images come from: all the same, as among the "
         "images that the modules were trained on, or as you say.",
-    )(function)
+    ),
+    click.option(
+        "--views",
+        type=click.Choice(list(VIEWS)),
+        default=ONE,
+        show_default=True,
+        help="Have the classifier judge each image as it is, mirrored left to right as well, or in "
+        "all eight turns of a square. The latter only where no side of an image is up: cells, "
+        "tissue, skin.",
+    ),
+)
+
+_SAID = {MIRRORED: "each judged as it is and mirrored", TURNED: "each judged in eight turns"}
 
 
-def say_prevalence(shares: Mapping[str, float]) -> list[str]:
-    """Name the shares that answers are for, unless all classes are as common."""
-    if len(set(shares.values())) == 1:
-        return []
-    named = ", ".join(f"{name} {share:.3g}" for name, share in shares.items())
-    return [f"for classes that are as common as: {named}"]
+def judging_options(function: Function) -> Function:
+    """Add `--evidence`, `--prevalence` and `--views`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def say_judging(prevalence: Mapping[str, float], views: str) -> list[str]:
+    """Name the views and the shares that answers are for, as far as they are not the default."""
+    lines = [_SAID[views]] if views in _SAID else []
+    if len(set(prevalence.values())) > 1:
+        named = ", ".join(f"{name} {share:.3g}" for name, share in prevalence.items())
+        lines.append(f"for classes that are as common as: {named}")
+    return lines

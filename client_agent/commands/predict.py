@@ -12,7 +12,7 @@ from client_agent.commands.common import (
     plain,
     site_command,
 )
-from client_agent.commands.judging import evidence_option, prevalence_option, say_prevalence
+from client_agent.commands.judging import judging_options, say_judging
 
 if TYPE_CHECKING:
     from client_agent.steps.predict import Predicted
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     "--data", type=LOCATION, help="Images: folder, DICOM tree, .npz, dicomweb:https://..."
 )
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Of an .npz file.")
-@evidence_option
-@prevalence_option
+@judging_options
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -41,6 +40,7 @@ def command(
     split: str | None,
     evidence: bool,
     prevalence: str,
+    views: str,
     output: Path | None,
     dicom_sr: Path | None,
 ) -> None:
@@ -64,6 +64,7 @@ def command(
         split=split or "test",
         evidence=evidence,
         prevalence=prevalence,
+        views=views,
         progress=progress,
     )
     if output is not None:
@@ -99,7 +100,7 @@ def _summary(predicted: "Predicted") -> list[str]:
         f"{predicted.images_per_second:,.0f} images/s, the classifier alone "
         f"{predicted.classifier_images_per_second:,.0f} images/s"
     ]
-    lines += say_prevalence(predicted.prevalence)
+    lines += say_judging(predicted.prevalence, predicted.views)
     if predicted.flagged:
         lines.append(
             f"{predicted.flagged} of {count} are unlike what the classifier was trained on "

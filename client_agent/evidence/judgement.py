@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from client_agent.classifier.probabilities import SMALLEST_PROBABILITY
 from client_agent.errors import RefusedError
 from client_agent.evidence.restoring import restoration_errors
 from client_agent.evidence.settings import CLASSIFIER_WEIGHT, WEIGHT
@@ -12,7 +13,6 @@ from client_agent.progress import SILENT, Progress
 from client_agent.registry.modules import AdmittedModule
 from ff_protocol.spec import FederationSpec
 
-_SMALLEST_PROBABILITY = 1e-7
 Float = NDArray[np.float64]
 
 
@@ -80,7 +80,7 @@ def product(
     Returns:
         float32 [n, k].
     """
-    clipped = np.clip(probabilities, _SMALLEST_PROBABILITY, 1)
+    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1)
     logs = CLASSIFIER_WEIGHT * temperature * np.log(clipped, dtype=np.float64) + evidence
     values = np.exp(logs - logs.max(axis=1, keepdims=True))
     return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)

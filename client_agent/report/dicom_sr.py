@@ -4,8 +4,8 @@ Each report lies in the patient's own study and refers to the image. It holds, i
 TID 1501, the label as a finding, its probability as "Certainty of Finding" in percent, the
 probability of every class, and whether the image is of a kind that the classifier was trained on.
 Class names are codes of the federation's own scheme; the reports are partial and unverified, and
-say that they come from no medical device. UIDs follow from classifier and image: the same
-prediction written again is the same object.
+say that they come from no medical device. UIDs follow from the image, the classifier and what else
+was asked: the same prediction written again is the same object, another one is another.
 
 highdicom (extra `dicom-sr`) is imported on first use.
 """
@@ -15,6 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from client_agent.classifier.views import ONE
 from client_agent.errors import DataError, UsageError
 from client_agent.sources.location import Location
 from client_agent.steps.predict import Predicted, Prediction
@@ -95,8 +96,8 @@ def build_report(item: Prediction, image: Any, predicted: Predicted) -> Any:
     from pydicom.uid import generate_uid
 
     classifier = predicted.classifier
-    # Another judgement of the same image is another object.
-    judge = f"{classifier}+evidence" if predicted.evidence else classifier
+    # Another way to judge the same image makes another object.
+    judge = "+".join([classifier, *_asked(predicted)])
     device = hd.sr.ObserverContext(
         observer_type=hd.sr.CodedConcept("121007", "DCM", "Device"),
         observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
@@ -135,13 +136,24 @@ def build_report(item: Prediction, image: Any, predicted: Predicted) -> Any:
     return report
 
 
+def _asked(predicted: Predicted) -> dict[str, str]:
+    """What was asked besides the classifier's plain answer: a short name, and in words."""
+    asked = {}
+    if predicted.evidence:
+        asked["evidence"] = "times the evidence of the modules"
+    if len(set(predicted.prevalence.values())) > 1:
+        shares = ", ".join(f"{name} {share:g}" for name, share in predicted.prevalence.items())
+        asked[f"prevalence {shares}"] = f"for classes that are as common as: {shares}"
+    if predicted.views != ONE:
+        asked[f"views {predicted.views}"] = f"views: {predicted.views}"
+    return asked
+
+
 def _group(item: Prediction, image: Any, predicted: Predicted, judge: str) -> Any:
     """The measurement group (TID 1501) of one prediction."""
     import highdicom as hd
 
     classifier = predicted.classifier
-    asked = ["times the evidence of the modules"] if predicted.evidence else []
-
     percent = hd.sr.CodedConcept("%", "UCUM", "Percent")
     familiar = (
         _code("unfamiliar", "Unlike the training set")
@@ -166,7 +178,7 @@ def _group(item: Prediction, image: Any, predicted: Predicted, judge: str) -> An
         algorithm_id=hd.sr.AlgorithmIdentification(
             name=f"{_MANUFACTURER} classifier {classifier[:16]}",
             version=__version__,
-            parameters=[DISCLAIMER, f"classifier sha256 {classifier}", *asked],
+            parameters=[DISCLAIMER, f"classifier sha256 {classifier}", *_asked(predicted).values()],
         ),
         measurements=[
             hd.sr.Measurement(name=certainty, value=round(100 * item.probability, 4), unit=percent),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from client_agent.classifier.prevalence import EVEN
+from client_agent.classifier.views import ONE, check_views
 from client_agent.preparation.prepare import read_recipe
 from client_agent.progress import SILENT, Progress
 from client_agent.site import Site
@@ -24,6 +25,7 @@ class Evaluated:
         classifier: its SHA-256.
         evidence: whether the modules were asked, too (client_agent/evidence).
         prevalence: the shares of the classes that the answers were given for.
+        views: in which the classifier judged each image (client_agent/classifier/views.py).
         images: how many.
         figures: see `classifier.evaluation.Evaluation`.
         flagged: share of the images flagged as unlike the training set.
@@ -33,6 +35,7 @@ class Evaluated:
     classifier: str
     evidence: bool
     prevalence: dict[str, float]
+    views: str
     images: int
     figures: dict[str, Any]
     flagged: float
@@ -48,6 +51,7 @@ def evaluate(
     split: str = "test",
     evidence: bool = False,
     prevalence: str = EVEN,
+    views: str = ONE,
     progress: Progress = SILENT,
 ) -> Evaluated:
     """Measure accuracy, macro AUROC, macro F1 and the confusion matrix.
@@ -55,12 +59,13 @@ def evaluate(
     Raises:
         NotReadyError: there is no classifier, or it was made from other modules than are here.
         DataError: no usable labelled images.
-        UsageError: the prevalence cannot be read.
+        UsageError: the prevalence cannot be read, or the views are unknown.
         RefusedError: a module cannot be asked.
     """
     from client_agent.classifier.evaluation import evaluate_probabilities
     from client_agent.classifier.local_calibration import read_local
 
+    check_views(views)
     classifier = open_current_classifier(site)
     shares = find_shares(site, classifier, prevalence)
     loaded = read_labelled(
@@ -76,7 +81,7 @@ def evaluate(
     with progress.task("evaluating", len(loaded.images)) as task:
         local = read_local(site.home, classifier.digest)
         probabilities, _, flagged = judge(
-            classifier, local, loaded.images, evidence=said, shares=shares
+            classifier, local, loaded.images, evidence=said, shares=shares, views=views
         )
         task.update(len(loaded.images))
     figures = evaluate_probabilities(
@@ -87,6 +92,7 @@ def evaluate(
         classifier=classifier.digest,
         evidence=evidence,
         prevalence=named_shares(classifier.classes, shares),
+        views=views,
         images=len(loaded.images),
         figures=figures.to_dict(),
         flagged=round(float(flagged.mean()), 4),

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client_agent.classifier.prevalence import EVEN
+from client_agent.classifier.probabilities import geometric_mean
+from client_agent.classifier.views import ONE, check_views, views_of
 from client_agent.errors import NotReadyError
 from client_agent.preparation.prepare import read_recipe
 from client_agent.progress import SILENT, Progress
@@ -60,6 +62,7 @@ class Predicted:
         locally_calibrated: whether the site's own calibration was used.
         evidence: whether the modules were asked, too (client_agent/evidence).
         prevalence: the shares of the classes that the probabilities are for.
+        views: in which the classifier judged each image (client_agent/classifier/views.py).
         flag_below: images whose `in_distribution` is lower are flagged.
         predictions: one an image.
         skipped: unreadable images, identifier and reason.
@@ -73,6 +76,7 @@ class Predicted:
     locally_calibrated: bool
     evidence: bool
     prevalence: dict[str, float]
+    views: str
     flag_below: float
     predictions: tuple[Prediction, ...]
     skipped: tuple[tuple[str, str], ...]
@@ -93,6 +97,7 @@ def predict(
     split: str = "test",
     evidence: bool = False,
     prevalence: str = EVEN,
+    views: str = ONE,
     progress: Progress = SILENT,
 ) -> Predicted:
     """Label images whose classes need not be known.
@@ -103,17 +108,19 @@ def predict(
         split: of an .npz file.
         evidence: multiply the classifier's probabilities with what the modules say.
         prevalence: how common the classes are where the images come from; see `find_shares`.
+        views: `one`, `mirrored` or `turned`, in which the classifier judges each image.
         progress: watches.
 
     Raises:
         NotReadyError: there is no classifier, or it was made from other modules than are here.
         DataError: no readable image.
-        UsageError: the prevalence cannot be read.
+        UsageError: the prevalence cannot be read, or the views are unknown.
         RefusedError: a module cannot be asked.
     """
     from client_agent.classifier.local_calibration import read_local
 
     started = time.monotonic()
+    check_views(views)
     classifier = open_classifier(site)
     shares = find_shares(site, classifier, prevalence)
     local = read_local(site.home, classifier.digest)
@@ -131,6 +138,7 @@ def predict(
                 loaded.images[part],
                 evidence=None if said is None else said[part],
                 shares=shares,
+                views=views,
             )
             predictions += _predictions(classifier.classes, loaded.identifiers[part], *judged)
             task.update(len(predictions))
@@ -141,6 +149,7 @@ def predict(
         locally_calibrated=local is not None,
         evidence=evidence,
         prevalence=named_shares(classifier.classes, shares),
+        views=views,
         flag_below=1.0 if local is None else local.flag_below,
         predictions=tuple(predictions),
         skipped=tuple((item.identifier, item.reason) for item in loaded.skipped),
@@ -157,6 +166,7 @@ def judge(
     *,
     evidence: Any = None,
     shares: Any = None,
+    views: str = ONE,
 ) -> tuple[Any, Any, Any]:
     """Run the classifier as this site uses it.
 
@@ -168,15 +178,17 @@ def judge(
         images: uint8 [n, H, W, C].
         evidence: of the modules, from `gather_evidence`, float64 [n, k]; None: they have no say.
         shares: of the classes where the images come from, float64 [k]; None: all the same.
+        views: in which the classifier judges each image; the modules see it as it is.
 
     Returns:
-        probabilities float32 [n, k], `in_distribution` float32 [n], and bool [n]: flagged as
-        unlike the training set.
+        probabilities float32 [n, k], `in_distribution` of the image as it is, float32 [n], and bool
+        [n]: flagged as unlike the training set.
     """
     from client_agent.classifier.local_calibration import retemper
     from client_agent.classifier.prevalence import reweight
 
-    probabilities, nearness = classifier.run(images)
+    judged, near = zip(*(classifier.run(view) for view in views_of(images, views)), strict=True)
+    probabilities, nearness = geometric_mean(judged), near[0]
     limit = 1.0 if local is None else local.flag_below
     if evidence is not None:
         from client_agent.evidence.judgement import product

@@ -151,12 +151,20 @@ def test_reports_are_read_back_by_pydicom_and_dcmtk(site, dicom, tmp_path):
     again = ("--output", tmp_path / "x.json", "--dicom-sr", tmp_path / "sr")
     assert agent_json(site.home.root, "predict", "--data", dicom, *again)["dicom_sr"] == 6
     assert {path.name for path in (tmp_path / "sr").iterdir()} == names
-    # Judged with the modules' evidence they are others, which say so.
-    write_reports(predict(site, dicom, evidence=True), dicom, tmp_path / "evidence")
-    others = list((tmp_path / "evidence").iterdir())
-    assert len(others) == 6
-    assert names.isdisjoint(path.name for path in others)
-    assert b"evidence of the modules" in others[0].read_bytes()
+    # Judged in any other way they are others, which say so.
+    for asked, said in (
+        ({"evidence": True}, b"evidence of the modules"),
+        ({"prevalence": "zero=3,one=1"}, b"as common as: zero 0.75, one 0.25"),
+        ({"prevalence": "zero=1,one=3"}, b"as common as: zero 0.25, one 0.75"),
+        ({"views": "mirrored"}, b"views: mirrored"),
+    ):
+        folder = tmp_path / said[-9:].decode()
+        write_reports(predict(site, dicom, **asked), dicom, folder)
+        others = {path.name for path in folder.iterdir()}
+        assert len(others) == 6
+        assert names.isdisjoint(others)
+        assert all(said in path.read_bytes() for path in folder.iterdir())
+        names |= others
 
     dump = shutil.which("dsrdump")
     if dump is None:

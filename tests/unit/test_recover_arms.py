@@ -14,9 +14,13 @@ from benchmarks.arms import BY_DEFAULT, TITLES, federated, find_arm, modules, on
 from benchmarks.arms.classifiers import ensemble, product  # noqa: E402
 from benchmarks.arms.ddpm import DdpmRecipe, train_ddpm  # noqa: E402
 from benchmarks.arms.gaussian import fit_gaussian  # noqa: E402
-from benchmarks.arms.prevalence import MOST_IMAGES, choose_prevalence  # noqa: E402
+from benchmarks.arms.prevalence import choose_prevalence  # noqa: E402
 from benchmarks.arms.vae import train_vae  # noqa: E402
+from benchmarks.arms.validating import MOST_IMAGES  # noqa: E402
+from benchmarks.arms.views import choose_views, with_views  # noqa: E402
 from benchmarks.recovery.contest import Problem, measure  # noqa: E402
+from benchmarks.recovery.data import Labelled  # noqa: E402
+from benchmarks.recovery.task import Learnt  # noqa: E402
 from client_agent.errors import DataError  # noqa: E402
 from tests.recovery import CLASSES, FEW_SAMPLES, QUICK, quarter_data, quarter_task, quarters  # noqa: E402
 
@@ -230,6 +234,37 @@ def test_equal_shares_change_nothing_and_few_validation_images_are_asked(tmp_pat
     nobody = replace(task, validation=images.take(np.arange(0)))
     assert choose_prevalence(predict, nobody, UNEQUAL)[1] == "even"
     assert asked == [MOST_IMAGES, 0]
+
+
+def bright_to_the_left(images):
+    """Be sure of class 0 where the left of an image is bright, and of nothing where it is not."""
+    own = np.where(images[:, :, :2].mean((1, 2, 3)) > 100, 0.9, 0.02)[:, None]
+    return np.hstack([own, np.repeat((1 - own) / 3, 3, axis=1)]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("quarters_turned", "expected"),
+    [([0, 0, 0, 0], "one"), ([0, 0, 2, 2], "mirrored"), ([0, 1, 2, 3], "turned")],
+)
+def test_views_are_chosen_by_the_validation_images(tmp_path, quarters_turned, expected):
+    left = np.zeros((8, 8, 1), np.uint8)
+    left[:, :2] = 200
+    dark = np.zeros_like(left)
+    images = np.stack([np.rot90(left, times) for times in quarters_turned] + 2 * [dark])
+    labels = np.array([0, 0, 0, 0, 1, 2])
+    task = quarter_task(tmp_path, validation=Labelled(images, labels))
+    predict, chosen = choose_views(bright_to_the_left, task)
+    assert chosen == expected
+    spread = np.ptp(predict(images)[:4, 0])
+    assert spread == pytest.approx(0, abs=1e-6)
+
+
+def test_an_arm_that_chose_its_views_is_left_alone(tmp_path):
+    task = quarter_task(tmp_path)
+    learnt = Learnt((hesitant, hesitant))
+    assert with_views(learnt, task).details["views"] == ["one", "one"]
+    own = replace(learnt, details={"views": ["turned"]})
+    assert with_views(own, task) is own
 
 
 def test_classes_too_small_for_a_generator_are_left_out_and_named(tmp_path):
