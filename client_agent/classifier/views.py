@@ -37,10 +37,10 @@ def views_of(images: "NDArray[np.uint8]", views: str) -> "Iterator[NDArray[np.ui
         views: a key of VIEWS.
 
     Yields:
-        uint8 [n, H, H, C], not copied.
+        uint8 [n, H, H, C], contiguous: torch reads no array backwards.
     """
     import numpy as np  # the command line reads the names above and must stay quick
 
     for number in range(VIEWS[views]):
         turned = np.rot90(images, number // 2, (1, 2))
-        yield turned[:, :, ::-1] if number % 2 else turned
+        yield np.ascontiguousarray(turned[:, :, ::-1] if number % 2 else turned)

@@ -29,6 +29,12 @@ def test_the_views_are_the_image_its_mirror_image_and_the_turns_of_both():
         assert {turned.tobytes(), turned[:, :, ::-1].tobytes()} <= set(seen["turned"])
 
 
+def test_a_view_can_be_read_by_any_library():
+    for view in views_of(SQUARE, "turned"):
+        assert view.flags.c_contiguous
+        assert view.dtype == np.uint8
+
+
 def test_a_single_judgement_is_left_as_it_is():
     one = np.array([[0.2, 0.8], [0, 1]], np.float32)
     assert geometric_mean([one]) is one
