@@ -116,3 +116,10 @@ def fitted_home(trained_homes: dict[str, Path], tmp_path_factory: pytest.TempPat
     share(sites, sites["hospital-1"], EVERYONE[:2])
     fit(sites["hospital-1"])
     return folder / "hospital-1"
+
+
+@pytest.fixture
+def fitted_copy(fitted_home: Path, tmp_path: Path) -> Path:
+    """A copy of that home, to be changed at will."""
+    shutil.copytree(fitted_home, tmp_path / "home")
+    return tmp_path / "home"

@@ -91,11 +91,8 @@ def test_any_text_is_read_or_refused(text):
 
 class TestAtASite:
     @pytest.fixture
-    def home(self, fitted_home, tmp_path):
-        pytest.importorskip("torch")
-        pytest.importorskip("onnxruntime")
-        shutil.copytree(fitted_home, tmp_path / "home")
-        return tmp_path / "home"
+    def home(self, fitted_copy):
+        return fitted_copy
 
     def test_a_rarer_class_is_predicted_less(self, home, digits, tmp_path):
         found = []

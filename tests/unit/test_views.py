@@ -1,7 +1,6 @@
 """Views: an image judged in several turns gets an answer that does not depend on how it lies."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -60,11 +59,8 @@ def test_no_judgement_can_veto_a_class_and_an_unknown_class_stays_unknown():
 
 class TestAtASite:
     @pytest.fixture
-    def home(self, fitted_home, tmp_path):
-        pytest.importorskip("torch")
-        pytest.importorskip("onnxruntime")
-        shutil.copytree(fitted_home, tmp_path / "home")
-        return tmp_path / "home"
+    def home(self, fitted_copy):
+        return fitted_copy
 
     @pytest.fixture
     def lying(self, digits, tmp_path):
