@@ -6,13 +6,10 @@ Whether an image's mirror image or its turns could be images of their own, only 
 
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.arms.validating import loss, seen_for_choices
-from benchmarks.recovery.task import Learnt, Predictor, Probabilities, Task
+from benchmarks.recovery.task import Learnt, Predictor, Task
 from client_agent.classifier.probabilities import geometric_mean
-from client_agent.classifier.views import ONE, VIEWS, views_of
+from client_agent.classifier.views import ONE, TURNED, VIEWS, views_of
 
 
 def with_views(learnt: Learnt, task: Task) -> Learnt:
@@ -33,13 +30,10 @@ def choose_views(predict: Predictor, task: Task) -> tuple[Predictor, str]:
     Of equals the fewest views win.
     """
     seen = seen_for_choices(task)
-    losses = {which: loss(_over(predict, which)(seen.images), seen) for which in VIEWS}
+    # The fewer views are the first of the more, so that each is judged once.
+    judged = [predict(view) for view in views_of(seen.images, TURNED)]
+    losses = {which: loss(geometric_mean(judged[:count]), seen) for which, count in VIEWS.items()}
     best = min(VIEWS, key=lambda which: (losses[which], VIEWS[which]))
-    return (predict if best == ONE else _over(predict, best)), best
-
-
-def _over(predict: Predictor, which: str) -> Predictor:
-    def judge(images: NDArray[np.uint8]) -> Probabilities:
-        return geometric_mean([predict(view) for view in views_of(images, which)])
-
-    return judge
+    if best == ONE:
+        return predict, best
+    return lambda images: geometric_mean([predict(view) for view in views_of(images, best)]), best

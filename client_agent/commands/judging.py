@@ -1,7 +1,5 @@
 """What `predict` and `evaluate` share: the options that say how images are judged."""
 
-from collections.abc import Mapping
-
 import click
 
 from client_agent.classifier.views import MIRRORED, ONE, TURNED, VIEWS
@@ -43,10 +41,8 @@ def judging_options(function: Function) -> Function:
     return function
 
 
-def say_judging(prevalence: Mapping[str, float], views: str) -> list[str]:
+def say_judging(prevalence: dict[str, float], views: str) -> list[str]:
     """Name the views and the shares that answers are for, as far as they are not the default."""
-    lines = [_SAID[views]] if views in _SAID else []
-    if len(set(prevalence.values())) > 1:
-        named = ", ".join(f"{name} {share:.3g}" for name, share in prevalence.items())
-        lines.append(f"for classes that are as common as: {named}")
-    return lines
+    from client_agent.steps.prevalence import say_shares
+
+    return ([_SAID[views]] if views in _SAID else []) + say_shares(prevalence, digits=3)

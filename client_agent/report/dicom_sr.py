@@ -19,6 +19,7 @@ from client_agent.classifier.views import ONE
 from client_agent.errors import DataError, UsageError
 from client_agent.sources.location import Location
 from client_agent.steps.predict import Predicted, Prediction
+from client_agent.steps.prevalence import say_shares
 from ff_protocol import __version__
 from ff_protocol.files import write_atomically
 
@@ -141,9 +142,8 @@ def _asked(predicted: Predicted) -> dict[str, str]:
     asked = {}
     if predicted.evidence:
         asked["evidence"] = "times the evidence of the modules"
-    if len(set(predicted.prevalence.values())) > 1:
-        shares = ", ".join(f"{name} {share:g}" for name, share in predicted.prevalence.items())
-        asked[f"prevalence {shares}"] = f"for classes that are as common as: {shares}"
+    for said in say_shares(predicted.prevalence, digits=6):
+        asked[f"prevalence {said}"] = said
     if predicted.views != ONE:
         asked[f"views {predicted.views}"] = f"views: {predicted.views}"
     return asked

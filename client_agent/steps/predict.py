@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from client_agent.classifier.prevalence import EVEN
+from client_agent.classifier.prevalence import EVEN, reweight
 from client_agent.classifier.probabilities import geometric_mean
 from client_agent.classifier.views import ONE, check_views, views_of
 from client_agent.errors import NotReadyError
@@ -185,7 +185,6 @@ def judge(
         [n]: flagged as unlike the training set.
     """
     from client_agent.classifier.local_calibration import retemper
-    from client_agent.classifier.prevalence import reweight
 
     judged, near = zip(*(classifier.run(view) for view in views_of(images, views)), strict=True)
     probabilities, nearness = geometric_mean(judged), near[0]

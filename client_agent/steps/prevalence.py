@@ -43,3 +43,16 @@ def named_shares(classes: tuple[str, ...], shares: Shares | None) -> dict[str, f
     if shares is None:
         return {name: round(1 / len(classes), 6) for name in classes}
     return {name: round(float(share), 6) for name, share in zip(classes, shares, strict=True)}
+
+
+def say_shares(named: dict[str, float], digits: int) -> list[str]:
+    """Put the shares that answers are for in words, nothing where all classes are as common.
+
+    Args:
+        named: from `named_shares`.
+        digits: significant ones of each share, trailing zeros left out.
+    """
+    if len(set(named.values())) == 1:
+        return []
+    shares = ", ".join(f"{name} {share:.{digits}g}" for name, share in named.items())
+    return [f"for classes that are as common as: {shares}"]

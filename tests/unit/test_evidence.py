@@ -1,7 +1,5 @@
 """Evidence of the modules: it is the denoiser's, bound to no batch, and helps the classifier."""
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -63,9 +61,8 @@ def images():
 
 
 @pytest.fixture
-def site(fitted_home, tmp_path):
-    shutil.copytree(fitted_home, tmp_path / "home")
-    return open_site(Home(tmp_path / "home"))
+def site(fitted_copy):
+    return open_site(Home(fitted_copy))
 
 
 def test_errors_are_those_of_the_trained_denoiser(trained, module, images):

@@ -29,9 +29,8 @@ from tests.agents import agent, agent_json
 
 
 @pytest.fixture
-def site(fitted_home, tmp_path):
-    shutil.copytree(fitted_home, tmp_path / "home")
-    return open_site(Home(tmp_path / "home"))
+def site(fitted_copy):
+    return open_site(Home(fitted_copy))
 
 
 @pytest.fixture
