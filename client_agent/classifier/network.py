@@ -57,7 +57,7 @@ class ClassifierNetwork(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return scores float32 [n, classes] of `pixels`, uint8 [n, H, W, C]."""
+        """Return scores float32 [n, classes] of `pixels` [n, H, W, C], uint8 or as float32."""
         return self.scores(self.features(pixels))
 
     def features(self, pixels: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ff_protocol.spec import ClassifierSpec
 
 SMALLEST_IMAGE = 8
 LARGEST_IMAGE = 256
-RECIPE = 2
+RECIPE = 3
 """Raised with every change after which the same data and spec give other bits: of a number below,
 or of what training does. Part of the reproducibility class, so that a classifier of an earlier
 recipe is made anew and a certificate about one says so."""
@@ -43,6 +43,9 @@ class ClassifierSettings:
         contrast: largest relative change of contrast about an image's channel means.
         brightness: largest change of brightness, as a share of the range of pixels.
         colour: largest relative change of one colour channel against the others.
+        adversary: most that a pixel is changed against the network in training, in grey levels of
+            255 (`adversary.py`); 0 for not at all.
+        adversary_every: it sees every so many steps, each of which takes twice the time.
         balance: exponent of the class weights in the loss: 0 treats all images alike, 1 all
             classes.
         seed: initial weights, order of images, augmentation.
@@ -66,6 +69,8 @@ class ClassifierSettings:
     contrast: float = 0.35
     brightness: float = 0.09
     colour: float = 0.1
+    adversary: float = 1.0
+    adversary_every: int = 2
     balance: float = 1.0
     seed: int = 0
     threads: int = 2
@@ -85,6 +90,10 @@ class ClassifierSettings:
         wanted = math.ceil(self.presentations / images)
         bounded = min(max(wanted, self.min_epochs), self.max_epochs)
         return max(1, min(bounded, self.max_steps // self.steps_per_epoch(images)))
+
+    def adversary_at(self, step: int) -> float:
+        """Return how far the adversary may change a pixel in this step, in grey levels of 255."""
+        return 0.0 if step % self.adversary_every else self.adversary
 
     def max_shift(self, image_size: int) -> int:
         """Return the largest random translation in pixels for images of `image_size`."""

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from client_agent.classifier.adversary import add_gradient
 from client_agent.classifier.augmentation import batches
 from client_agent.classifier.network import ClassifierNetwork, build_network
 from client_agent.classifier.settings import ClassifierSettings
@@ -194,15 +195,14 @@ def train_epochs(
             np.random.Philox(np.random.SeedSequence([settings.seed, stream, epoch]))
         )
         for batch, truth in batches(images, labels, settings, random):
-            loss = loss_function(network(batch), truth)
-            value = loss.item()
+            optimiser.zero_grad(set_to_none=True)
+            limit = settings.adversary_at(step)
+            value = add_gradient(network, batch, truth, loss_function, limit)
             if not math.isfinite(value):
                 raise TrainingError(
                     f"the classifier's loss is {value} at step {step + 1}",
                     hint=f"lower the learning rate (now {settings.learning_rate})",
                 )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
             for group in optimiser.param_groups:
                 group["lr"] = schedule.learning_rate(min(step, schedule.steps - 1))
             optimiser.step()
