@@ -39,7 +39,7 @@ class BudgetRule:
             machine's speed; None lets the seconds decide alone.
     """
 
-    classifier_share: float = 0.35
+    classifier_share: float = 0.25
     synthesis_share: float = 0.08
     samples_per_class: int = 8000
     fewest_samples: int = 40
