@@ -22,7 +22,7 @@ from client_agent.classifier.training import fit_classifier
 
 BASELINE_SECONDS = 1080.0
 """Most that an arm without generators takes, so that each row can be run alone in 20 minutes."""
-_MEASURED_BATCHES = 4
+_FEWEST_BATCHES, _MOST_BATCHES, _MEASURED_SECONDS = 4, 64, 3.0
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,22 @@ def within(settings: ClassifierSettings, images: int, seconds: float, rate: floa
 def measure_training_rate(
     settings: ClassifierSettings, image_size: int, channels: int, classes: int
 ) -> float:
-    """Return images/s of the classifier's training: a few batches of noise, the second of two."""
-    count = max(settings.batch_size * _MEASURED_BATCHES, classes)
-    images = np.random.default_rng(0).integers(
-        0, 256, (count, image_size, image_size, channels), dtype=np.uint8
-    )
+    """Return images/s of the classifier's training, on noise: some seconds of it, once warm."""
+    first = _time_batches(_FEWEST_BATCHES, settings, image_size, channels, classes)
+    fitting = int(_FEWEST_BATCHES * _MEASURED_SECONDS / first)
+    batches = min(max(fitting, _FEWEST_BATCHES), _MOST_BATCHES)
+    seconds = _time_batches(batches, settings, image_size, channels, classes)
+    return settings.batch_size * batches / seconds
+
+
+def _time_batches(
+    batches: int, settings: ClassifierSettings, image_size: int, channels: int, classes: int
+) -> float:
+    count = max(settings.batch_size * batches, classes)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, image_size, image_size, channels), dtype=np.uint8)
     labels = np.arange(count, dtype=np.int64) % classes
-    once = replace(settings, epochs=1)
-    for _ in range(2):
-        started = time.monotonic()
-        fit_classifier(
-            images,
-            labels,
-            classes=tuple(f"c{index}" for index in range(classes)),
-            settings=once,
-        )
-        seconds = time.monotonic() - started
-    return count / max(seconds, 1e-6)
+    names = tuple(f"c{index}" for index in range(classes))
+    started = time.monotonic()
+    fit_classifier(images, labels, classes=names, settings=replace(settings, epochs=1))
+    return max(time.monotonic() - started, 1e-6)

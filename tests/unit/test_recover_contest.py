@@ -17,8 +17,9 @@ from click.testing import CliRunner
 
 from benchmarks.arms import classifiers, federated
 from benchmarks.recover import main
+from benchmarks.recovery import budget
 from benchmarks.recovery import contest as frame
-from benchmarks.recovery.budget import BudgetRule, make_plan, within
+from benchmarks.recovery.budget import BudgetRule, make_plan, measure_training_rate, within
 from benchmarks.recovery.contest import Contest
 from benchmarks.recovery.data import Labelled
 from client_agent.errors import UsageError
@@ -177,6 +178,20 @@ def test_the_budget_is_divided_by_its_rule():
     assert slow.samples == int(0.1 * 900 * 50 / 8)
     assert slow.classifier_seconds <= 0.25 * 900
     assert make_plan(rule, 900, sampling_rate=50, step=200, **common).samples == 400
+
+
+@pytest.mark.parametrize(("a_batch_takes", "measured"), [(0.001, 64), (0.1, 30), (20.0, 4)])
+def test_the_training_rate_is_of_some_seconds_of_training(monkeypatch, a_batch_takes, measured):
+    shown = []
+
+    def take(batches, *shape):
+        shown.append(batches)
+        return batches * a_batch_takes
+
+    monkeypatch.setattr(budget, "_time_batches", take)
+    rate = measure_training_rate(QUICK, 8, 1, 4)
+    assert shown == [4, measured]
+    assert rate == pytest.approx(QUICK.batch_size / a_batch_takes)
 
 
 def test_passes_are_planned_for_the_time_and_never_exceed_the_recipe():
