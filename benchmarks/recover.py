@@ -18,10 +18,11 @@ if not __package__:  # run as a file: an installed package may have the name of 
 
 from benchmarks.arms import BY_DEFAULT, TITLES
 from benchmarks.recovery.splits import SPLITS
-from client_agent.console import Console, execute, listen_for_stop, show_table
+from client_agent.console import Console, execute, show_table
 from client_agent.errors import UsageError
 from ff_protocol.durations import parse_duration
 from ff_protocol.errors import ExitCode, FederatedFactoryError
+from ff_protocol.stopping import listen_for_stop
 
 
 @click.command("recover", context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from client_agent.console import listen_for_stop
 from ff_protocol import __version__
 from ff_protocol.command_line import CommandGroup
+from ff_protocol.stopping import listen_for_stop
 
 
 class _Commands(CommandGroup):

@@ -5,18 +5,17 @@ with `--json` standard output holds exactly one JSON document. rich is imported 
 """
 
 import errno
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from client_agent.progress import SILENT, Progress, Task
 from ff_protocol.command_line import print_failure, print_success
 from ff_protocol.errors import ExitCode, FederatedFactoryError
+from ff_protocol.stopping import stop_requested
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -32,8 +31,6 @@ _DISK_ERRORS = (
     errno.EPERM,
     errno.ENOTDIR,
 )
-
-_stop_requested = False
 
 
 class Console:
@@ -80,7 +77,7 @@ def execute(work: Callable[[], int | None], console: Console) -> int:
     except KeyboardInterrupt:
         return _stopped(console)
     except OSError as error:
-        if _stop_requested:
+        if stop_requested():
             return _stopped(console)
         if error.errno not in _DISK_ERRORS:
             from client_agent.temporary import is_missing, unusable
@@ -104,26 +101,9 @@ def execute(work: Callable[[], int | None], console: Console) -> int:
         return ExitCode.RESOURCES
     except Exception:
         # A library that is interrupted while it loads may raise an error of its own instead.
-        if _stop_requested:
+        if stop_requested():
             return _stopped(console)
         raise
-
-
-def listen_for_stop() -> None:
-    """Treat a service manager's stop like Ctrl-C: checkpoints are written, locks released."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        global _stop_requested
-        _stop_requested = True
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-
-
-def stop_requested() -> bool:
-    """Say whether a stop has been asked for: its exception may have been lost inside a library."""
-    return _stop_requested
 
 
 def _stopped(console: Console) -> int:

@@ -26,6 +26,7 @@ from ff_protocol.files import read_bounded
 from ff_protocol.limits import MAX_SIGNATURE_BYTES
 from ff_protocol.manifest import SIGNATURE_FILE, SIGNED_FILES, FileEntry
 from ff_protocol.names import Role
+from ff_protocol.stopping import held
 from ff_protocol.trust import TrustRoot
 
 _TOLERATED_IGNORES = {".git", ".gitattributes", ".github", ".gitignore", SIGNATURE_FILE}
@@ -169,6 +170,7 @@ def _check_statement(statement: object, entries: dict[str, FileEntry]) -> None:
         )
 
 
+@held
 def _check_with_library(folder: Path, root_certificate: Path) -> None:
     from model_signing import verifying
 

@@ -6,6 +6,7 @@ error of client_agent.errors with the endpoint in it.
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
 from client_agent.errors import NetworkError
 from client_agent.relay.answers import Enrolled, FederationInfo, Inquiry, Renewal, SendResult
+from client_agent.relay.calls import answer, stream
 from client_agent.relay.chunk_wire import get_chunks, put_chunks
 from client_agent.relay.listing import read_cards, read_statements
 from client_agent.relay.receiving import Data, FileReceiver
@@ -25,7 +27,6 @@ from client_agent.relay.translation import (
     WrongServerError,
     translated,
 )
-from client_agent.relay.watchdog import watched
 from ff_protocol import PROTOCOL_VERSION
 from ff_protocol.limits import (
     MAX_CHUNKS_PER_REQUEST,
@@ -234,13 +235,17 @@ class RelayClient:
         """
         began = time.monotonic()
         try:
-            with translated(self.endpoint):
-                call = self._relay.Watch(relay_pb2.WatchRequest(), timeout=seconds)
-                try:
-                    for news in watched(call, WATCH_STALL_SECONDS):
-                        yield bytes(news.head)
-                finally:
-                    call.cancel()
+            with (
+                translated(self.endpoint),
+                closing(
+                    stream(
+                        lambda: self._relay.Watch(relay_pb2.WatchRequest(), timeout=seconds),
+                        WATCH_STALL_SECONDS,
+                    )
+                ) as rings,
+            ):
+                for news in rings:
+                    yield bytes(news.head)
         except CoordinatorUnreachableError:
             if seconds is None or time.monotonic() - began < seconds:
                 raise
@@ -297,17 +302,15 @@ class RelayClient:
 
     def _find_missing(self, digests: list[bytes]) -> set[bytes]:
         request = relay_pb2.FindMissingChunksRequest(sha256=digests)
-        return set(self._relay.FindMissingChunks(request, timeout=self._call_seconds).sha256)
+        found = answer(self._relay.FindMissingChunks, request, self._call_seconds)
+        return set(found.sha256)
 
     def _chunks(self, digests: tuple[str, ...]) -> Iterator[Data]:
         """Yield as many chunks as were asked for, or fewer: the caller checks what they are."""
         request = relay_pb2.GetChunksRequest(sha256=map(bytes.fromhex, digests))
-        call = self._get_chunks(request)
-        try:
-            for data, _ in zip(watched(call, self._stall_seconds), digests, strict=False):
+        with closing(stream(lambda: self._get_chunks(request), self._stall_seconds)) as chunks:
+            for data, _ in zip(chunks, digests, strict=False):
                 yield data
-        finally:
-            call.cancel()
 
     def _new_statements(
         self, inquiry: Inquiry, seen: set[str], attempts: Attempts
@@ -325,12 +328,13 @@ class RelayClient:
             self.bytes_received += size
             attempts.progressed()
 
-        with translated(self.endpoint):
-            call = self._relay.ListStatements(request)
-            try:
-                return (yield from read_statements(watched(call, self._stall_seconds), seen, count))
-            finally:
-                call.cancel()
+        with (
+            translated(self.endpoint),
+            closing(
+                stream(lambda: self._relay.ListStatements(request), self._stall_seconds)
+            ) as messages,
+        ):
+            return (yield from read_statements(messages, seen, count))
 
     def _transfer(self, work: Callable[[Attempts], Result]) -> Result:
         attempts = self._attempts.fresh()
@@ -346,7 +350,7 @@ class RelayClient:
 
     def _call(self, method: Any, request: Any, seconds: float = CALL_SECONDS) -> Any:
         with translated(self.endpoint):
-            return method(request, timeout=min(seconds, self._call_seconds))
+            return answer(method, request, min(seconds, self._call_seconds))
 
     @property
     def _call_seconds(self) -> float:

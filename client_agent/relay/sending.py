@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from client_agent.errors import DataError
+from client_agent.relay.calls import stream
 from client_agent.relay.chunk_wire import PutChunks, frame_chunk
 from client_agent.relay.retrying import Attempts
-from client_agent.relay.watchdog import watched
 from ff_protocol.limits import CHUNK_BYTES, MAX_CHUNKS_PER_REQUEST
 from ff_protocol.manifest import FileEntry, expected_chunk_size
 
@@ -83,10 +83,10 @@ class ChunkSender:
         """
         if not missing:
             return
-        call = put_chunks(self._chunks(missing))
         waiting = set(missing)
+        acknowledgements = stream(lambda: put_chunks(self._chunks(missing)), stall_seconds)
         try:
-            for acknowledgement in watched(call, stall_seconds):
+            for acknowledgement in acknowledgements:
                 digest = acknowledgement.sha256
                 if digest not in waiting:
                     continue
@@ -98,7 +98,7 @@ class ChunkSender:
                 attempts.progressed()
                 self._report()
         finally:
-            call.cancel()
+            acknowledgements.close()
             if self._fault is not None:
                 raise self._fault
 

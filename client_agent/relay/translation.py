@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import grpc
 
 from client_agent.errors import AgentError, IdentityError, NetworkError, RefusedError
+from client_agent.relay.calls import StalledError
 from client_agent.relay.faults import DamagedTransferError
-from client_agent.relay.watchdog import StalledError
 
 _Code = grpc.StatusCode
 _RERUN = "nothing is lost: run the same command again once it is back"
@@ -33,7 +33,7 @@ class PeerUntrustedError(IdentityError):
 
 @contextmanager
 def translated(endpoint: str) -> Iterator[None]:
-    """Turn what gRPC and the watchdog raise inside into the agent's errors."""
+    """Turn what gRPC's calls raise inside into the agent's errors."""
     try:
         yield
     except grpc.RpcError as error:

@@ -5,12 +5,12 @@ import random
 import threading
 import time
 
-from client_agent.console import stop_requested
 from client_agent.home import Home
 from client_agent.relay.connection import open_relay
 from client_agent.service.events import Events, Rang, Reached, Unreached
 from client_agent.service.faults import is_lasting
 from client_agent.site import open_site
+from ff_protocol.stopping import stop_requested
 
 LONGEST_PAUSE_SECONDS = 30.0
 LASTING_PAUSE_SECONDS = 2.0

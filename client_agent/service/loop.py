@@ -13,7 +13,6 @@ import signal
 import time
 from collections.abc import Iterator
 
-from client_agent.console import stop_requested
 from client_agent.errors import UsageError
 from client_agent.home import Home
 from client_agent.policy.file import read_policy
@@ -43,6 +42,7 @@ from client_agent.service.telling import Teller
 from client_agent.site import Site, open_site
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.errors import FederatedFactoryError
+from ff_protocol.stopping import stop_requested
 
 TICK_SECONDS = 2.0
 BUSY_SECONDS = 5.0

@@ -26,6 +26,7 @@ from ff_protocol.certificates import (
 from ff_protocol.errors import MalformedError, UntrustedError
 from ff_protocol.limits import MAX_ENVELOPE_BYTES
 from ff_protocol.names import Identity, Role
+from ff_protocol.stopping import held
 from ff_protocol.trust import TrustRoot
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -67,6 +68,7 @@ def sign(value: Any, signer: Credential) -> bytes:
     )
 
 
+@held
 def verify(
     envelope: bytes,
     trust: TrustRoot,

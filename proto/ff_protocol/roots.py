@@ -29,6 +29,7 @@ from ff_protocol.certificates import Credential, chain_from_pem, chain_to_pem, r
 from ff_protocol.dsse import PAYLOAD_TYPE, pre_authentication_encoding
 from ff_protocol.errors import MalformedError, UntrustedError
 from ff_protocol.limits import MAX_TRUST_STATEMENT_BYTES
+from ff_protocol.stopping import held
 from ff_protocol.trust import TrustRoot
 
 TRUST = intoto.PREFIX + "trust:v1"
@@ -116,6 +117,7 @@ def stated_version(envelope: bytes) -> int:
     return _read(_open(envelope)[0]).version
 
 
+@held
 def follow(
     envelope: bytes, trust: TrustRoot, version: int, *, at: dt.datetime
 ) -> TrustStatement | None:

@@ -21,6 +21,7 @@ from ff_protocol.certificates import (
 )
 from ff_protocol.errors import MalformedError, UntrustedError
 from ff_protocol.names import Identity, Role
+from ff_protocol.stopping import held
 
 
 class TrustRoot:
@@ -74,6 +75,7 @@ class TrustRoot:
             raise UntrustedError(f"roots of another federation: {other.federation_id}")
         self.roots, self.issuing = other.roots, other.issuing
 
+    @held
     def verify(
         self,
         chain: tuple[x509.Certificate, ...],

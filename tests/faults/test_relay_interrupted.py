@@ -13,10 +13,10 @@ import pytest
 from client_agent.errors import DataError, NetworkError, RefusedError
 from client_agent.module.admission import check_module
 from client_agent.relay import sending
+from client_agent.relay.calls import StalledError, stream
 from client_agent.relay.channel import connect
 from client_agent.relay.retrying import Attempts
 from client_agent.relay.translation import DamagedTransferError
-from client_agent.relay.watchdog import StalledError, watched
 from ff_protocol.certificate_requests import make_request
 from ff_protocol.certificates import make_key
 from ff_protocol.limits import CHUNK_BYTES
@@ -296,7 +296,7 @@ def test_a_stalled_stream_ends(federation):
             self.cancelled.set()
 
     with pytest.raises(StalledError):
-        next(watched(Silent(), 0.05))
+        next(stream(Silent, 0.05))
 
 
 def test_a_full_store_is_said_clearly_and_loses_nothing(federation, module):
