@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -113,20 +114,32 @@ def test_a_line_cut_while_fetching_is_taken_up_where_it_broke(federation, site, 
 
 
 def test_two_megabits_300_ms_and_2_percent_loss_lose_nothing(federation, site, tmp_path):
-    module = fresh_module(tmp_path / "module", 2)
-    publication, envelope = site.publication_of(module)
+    modules = [fresh_module(tmp_path / name, 2) for name in ("there", "to-send")]
+    (there, first), (publication, envelope) = map(site.publication_of, modules)
+    with to_coordinator(federation) as line, through(line, federation, site) as client:
+        client.send_module(modules[0], first, there.files)
     bad = {"rate": 250_000, "delay": 0.15, "loss": 0.02}
     steps = []
-    with to_coordinator(federation, **bad) as line, through(line, federation, site) as client:
-        client.send_module(module, envelope, publication.files, lambda *step: steps.append(step))
-        assert len(line.passages) == 1
-        assert line.up <= 2 * MIB * OVERHEAD + HANDSHAKE
-    assert steps[-1][0] == steps[-1][1]
-    with to_coordinator(federation, **bad) as line, through(line, federation, site) as client:
-        client.fetch_files(publication, tmp_path / "fetched")
-        assert len(line.passages) == 1
-        assert line.down <= 2 * MIB * OVERHEAD + HANDSHAKE
-    assert describe_module(tmp_path / "fetched") == describe_module(module)
+
+    def send():
+        with to_coordinator(federation, **bad) as line, through(line, federation, site) as client:
+            client.send_module(
+                modules[1], envelope, publication.files, lambda *at: steps.append(at)
+            )
+            assert len(line.passages) == 1
+            assert line.up <= 2 * MIB * OVERHEAD + HANDSHAKE
+        assert steps[-1][0] == steps[-1][1]
+
+    def fetch():
+        with to_coordinator(federation, **bad) as line, through(line, federation, site) as client:
+            client.fetch_files(there, tmp_path / "fetched")
+            assert len(line.passages) == 1
+            assert line.down <= 2 * MIB * OVERHEAD + HANDSHAKE
+        assert describe_module(tmp_path / "fetched") == describe_module(modules[0])
+
+    with ThreadPoolExecutor(2) as pool:  # two lines, each as bad as said
+        for done in [pool.submit(send), pool.submit(fetch)]:
+            done.result()
 
 
 def test_a_line_that_falls_silent_is_replaced_and_then_given_up(federation, site, tmp_path):
