@@ -19,7 +19,7 @@ from ff_protocol.manifest import describe_module
 from ff_protocol.names import Role
 from ff_protocol.statements import read_publication
 from tests.federation import TestFederation
-from tests.transfer import read_credentials, write_credentials
+from tests.transfer import is_publication, read_credentials, write_credentials
 
 _POLL_SECONDS = 0.05
 
@@ -71,8 +71,10 @@ def _take_part(endpoint: str, folder: Path, sites: int, barrier: Any, answers: A
         held = 1
         while held < sites:
             for other in client.list_statements(known):
-                payload = dsse.verify(other, trust, (Role.SITE,), at=utc_now())
                 known.add(dsse.canonical.sha256_hex(other))
+                if not is_publication(other):
+                    continue
+                payload = dsse.verify(other, trust, (Role.SITE,), at=utc_now())
                 publication = read_publication(payload, max_module_bytes=1 << 30)
                 if other != envelope:
                     client.fetch_files(publication, folder / publication.module)

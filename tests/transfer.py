@@ -84,12 +84,13 @@ def main(action: str, endpoint: str, folder: Path, module: Path, patience: float
 
 def listed_publications(client: RelayClient) -> list[bytes]:
     """Return the publications that a coordinator lists; it sends the authority's word, too."""
-    found = []
-    for envelope in client.list_statements(set()):
-        payload = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
-        if payload["predicateType"] == PUBLICATION:
-            found.append(envelope)
-    return found
+    return [envelope for envelope in client.list_statements(set()) if is_publication(envelope)]
+
+
+def is_publication(envelope: bytes) -> bool:
+    """Say whether an envelope holds a publication."""
+    payload = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+    return bool(payload["predicateType"] == PUBLICATION)
 
 
 if __name__ == "__main__":
