@@ -2,9 +2,13 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 
+from benchmarks.clock import seconds_of
 from tests.agents import WARM, finish
 
 pytest.importorskip("torch")
@@ -62,6 +66,20 @@ def test_a_preset_is_weighed_and_timed(results):
 
 def test_help_is_measured_against_the_promise(results):
     assert {row["limit_seconds"] for row in results[1]["startup"]} == {0.4}
+
+
+def test_processor_time_counts_processes_and_no_waiting():
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+
+    def work():
+        subprocess.run([sys.executable, "-c", busy], check=True)
+        while time.process_time() - began < 0.3:
+            pass
+        time.sleep(1)
+
+    began = time.process_time()
+    seconds, _ = seconds_of(work)
+    assert 0.8 <= seconds < 1.5
 
 
 def test_unlearning_is_counted_and_attacked_and_leaves_every_figure(tmp_path):
