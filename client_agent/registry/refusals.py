@@ -8,7 +8,7 @@ from client_agent.home import Home
 from client_agent.registry.position import forget_position
 from ff_protocol import canonical
 from ff_protocol.files import read_bounded, write_atomically
-from ff_protocol.stopping import doubt_verdicts
+from ff_protocol.stopping import raise_if_stopped
 
 _MAX_BYTES = 8192  # 1000 characters, each escaped in six bytes, and the rest
 
@@ -23,7 +23,7 @@ class Refusal:
 
 def remember_refusal(home: Home, digest: str, reason: str, code: str | None = None) -> None:
     """Keep that the object with this SHA-256 was refused."""
-    doubt_verdicts()
+    raise_if_stopped()
     refusal = Refusal(reason[:1000], code)
     write_atomically(home.refusals / f"{digest}.json", canonical.dumps(asdict(refusal)))
 

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 import ff_protocol.tls  # noqa: F401  (before grpc: it sets what gRPC reads once)
-from ff_protocol.stopping import held
+from ff_protocol.stopping import held, opened
 
 
 class StalledError(Exception):
@@ -32,20 +32,16 @@ def answer(method: Any, request: Any, seconds: float) -> Any:
         grpc.RpcError: from the call.
     """
     ended: SimpleQueue[Any] = SimpleQueue()
-    call = None
-    try:
+    with opened(
+        lambda: method.future(request, timeout=seconds), lambda call: call.cancel()
+    ) as call:
         with held:
-            call = method.future(request, timeout=seconds)
             call.add_done_callback(ended.put)
         ended.get()
         with held:
             if call.code() is grpc.StatusCode.OK:
                 return call.result()
             raise call
-    finally:
-        with held:
-            if call is not None:
-                call.cancel()
 
 
 def stream(start: Callable[[], Any], stall_seconds: float) -> Generator[Any, None, None]:
@@ -62,10 +58,7 @@ def stream(start: Callable[[], Any], stall_seconds: float) -> Generator[Any, Non
         grpc.RpcError: from the call.
         StalledError: it was cancelled here.
     """
-    reader = None
-    try:
-        with held:
-            reader = _Reader(start())
+    with opened(lambda: _Reader(start()), _Reader.end) as reader:
         while True:
             try:
                 message, fault = reader.next(stall_seconds)
@@ -76,10 +69,6 @@ def stream(start: Callable[[], Any], stall_seconds: float) -> Generator[Any, Non
             if message is _END:
                 return
             yield message
-    finally:
-        with held:
-            if reader is not None:
-                reader.end()
 
 
 _END = object()

@@ -13,7 +13,7 @@ from client_agent.relay.retrying import Attempts
 from ff_protocol.certificates import Credential, Purpose, chain_to_pem, key_to_pem
 from ff_protocol.clock import utc_now
 from ff_protocol.errors import UntrustedError
-from ff_protocol.stopping import held
+from ff_protocol.stopping import opened
 from ff_protocol.trust import TrustRoot, leaf_identity
 
 
@@ -50,17 +50,14 @@ def connect(
         private_key=key_to_pem(credential.key),
         certificate_chain=chain_to_pem(credential.chain),
     )
-    channel = None
-    try:
-        with held:
-            channel = grpc.secure_channel(endpoint, credentials, options=list(options.items()))
+
+    def dial() -> grpc.Channel:
+        return grpc.secure_channel(endpoint, credentials, options=list(options.items()))
+
+    with opened(dial, lambda channel: channel.close()) as channel:
         client = RelayClient(channel, endpoint, attempts or Attempts())
         client.check_health()
         yield client
-    finally:
-        with held:
-            if channel is not None:
-                channel.close()
 
 
 def _check_own(trust: TrustRoot, credential: Credential) -> None:

@@ -42,7 +42,7 @@ from client_agent.service.telling import Teller
 from client_agent.site import Site, open_site
 from ff_protocol.clock import timestamp, utc_now
 from ff_protocol.errors import FederatedFactoryError
-from ff_protocol.stopping import stop_requested
+from ff_protocol.stopping import raise_if_stopped, stop_requested
 
 TICK_SECONDS = 2.0
 BUSY_SECONDS = 5.0
@@ -145,8 +145,7 @@ class Service:
             self._begin_heavy(site)
             self._stumbles = 0
         except Exception as error:
-            if stop_requested():
-                raise KeyboardInterrupt from error
+            raise_if_stopped()
             self._lasting_rounds += is_lasting(error)
             if self._lasting_rounds >= LASTING_TRIES:
                 raise
@@ -340,8 +339,7 @@ class Service:
             with open_relay(site) as relay:
                 found = has_urgent(site, relay, self._told)
         except Exception as error:
-            if stop_requested():
-                raise KeyboardInterrupt from error
+            raise_if_stopped()
             self._tell.fault(error)
             self._rounds.failed(Task.RECEIVE, None, time.monotonic())
             return False

@@ -45,7 +45,7 @@ from ff_protocol.members import MEMBERS
 from ff_protocol.revisions import REVISION, OutOfOrderError
 from ff_protocol.roots import is_trust_statement
 from ff_protocol.statements import Publication, Revocation
-from ff_protocol.stopping import doubt_verdicts
+from ff_protocol.stopping import raise_if_stopped
 
 
 @dataclass
@@ -319,7 +319,7 @@ def refuse(
     site: Site, refused: dict[str, str], subject: str, reason: str, code: str | None = None
 ) -> None:
     """Note a refusal in a result and in the record."""
-    doubt_verdicts()
+    raise_if_stopped()
     reason = printable(reason)
     if refused.get(subject) != reason:
         details = {"code": code} if code else {}
@@ -329,7 +329,7 @@ def refuse(
 
 def refuse_module(site: Site, refused: dict[str, str], digest: str, error: RefusedError) -> None:
     """Delete a module that broke a rule, with all that came from it; remember why."""
-    doubt_verdicts()
+    raise_if_stopped()
     for folder in (site.home.incoming, site.home.waiting, site.home.appraisal):
         remove_folder(folder(digest))
     code = error.refusal_code or error.error_code

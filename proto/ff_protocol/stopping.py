@@ -9,7 +9,11 @@ import contextlib
 import signal
 import sys
 import threading
-from types import FrameType, TracebackType
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import TypeVar
+
+Thing = TypeVar("Thing")
 
 _AGAIN_SECONDS = 0.01
 
@@ -18,8 +22,7 @@ class _Held(contextlib.ContextDecorator):
     """What runs with this is not interrupted; a stop that comes meanwhile is raised at its end.
 
     For calls that take milliseconds. May be nested, and means nothing in other threads, which
-    signals never reach. What is made with this is made inside the `try` that ends it: the stop may
-    be raised before the next line.
+    signals never reach.
     """
 
     def __init__(self) -> None:
@@ -30,12 +33,7 @@ class _Held(contextlib.ContextDecorator):
         if threading.current_thread() is threading.main_thread():
             self._depth += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if threading.current_thread() is threading.main_thread():
             self._depth -= 1
             if self._came and not self._depth:
@@ -53,6 +51,25 @@ held = _Held()
 _requested = False
 
 
+@contextlib.contextmanager
+def opened(make: Callable[[], Thing], end: Callable[[Thing], object]) -> Iterator[Thing]:
+    """Give what `make` returns and `end` it, both held: a stop between the two loses nothing.
+
+    Args:
+        make: returns in milliseconds.
+        end: likewise; always called, if there is anything to end.
+    """
+    made: list[Thing] = []
+    try:
+        with held:
+            made.append(make())
+        yield made[0]
+    finally:
+        with held:
+            for thing in made:
+                end(thing)
+
+
 def listen_for_stop() -> None:
     """Treat a service manager's stop like Ctrl-C: checkpoints are written, locks released."""
     signal.signal(signal.SIGTERM, _stop)
@@ -65,8 +82,8 @@ def stop_requested() -> bool:
     return _requested
 
 
-def doubt_verdicts() -> None:
-    """Let nobody be judged once a stop has been asked for: the fault found may be the stop's own.
+def raise_if_stopped() -> None:
+    """End here if a stop has been asked for: a fault found since then may be the stop's own.
 
     Raises:
         KeyboardInterrupt: it has been asked for.
