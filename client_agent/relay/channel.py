@@ -56,6 +56,8 @@ def connect(
 
     with opened(dial, lambda channel: channel.close()) as channel:
         client = RelayClient(channel, endpoint, attempts or Attempts())
+        # gRPC's finaliser swallows a stop: let it run where the channel is closed, held.
+        del channel
         client.check_health()
         yield client
 

@@ -66,8 +66,8 @@ def opened(make: Callable[[], Thing], end: Callable[[Thing], object]) -> Iterato
         yield made[0]
     finally:
         with held:
-            for thing in made:
-                end(thing)
+            while made:
+                end(made.pop())
 
 
 def listen_for_stop() -> None:

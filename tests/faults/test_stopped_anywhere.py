@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import grpc
 import pytest
 
 from client_agent.home import Home
@@ -117,6 +118,25 @@ def test_a_stop_ends_every_use_of_the_connection_and_leaves_no_threads(federatio
     while threading.active_count() > threads + 3:
         assert time.monotonic() < deadline, threading.enumerate()
         time.sleep(0.05)
+
+
+def test_a_stop_is_not_lost_where_grpc_finalises_a_channel(federation, monkeypatch):
+    calls = 0
+
+    def unsubscribe(channel):
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # closing calls it first, then the finaliser, which swallows everything
+            stop()
+
+    monkeypatch.setattr(grpc._channel.Channel, "_unsubscribe_all", unsubscribe)
+    site = federation.site("three")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        connect(federation.endpoint, None, federation.trust, site.tls),
+    ):
+        pass
+    assert calls == 2
 
 
 def test_what_is_held_goes_on_to_its_end():
